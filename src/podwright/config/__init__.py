@@ -1,0 +1,1 @@
+"""Configuration: TOML files, drop-ins, environment and flags, assembled into the rooms' own settings."""

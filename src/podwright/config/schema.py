@@ -1,0 +1,141 @@
+"""The whole configuration: one section a room, each the room's own frozen dataclass.
+
+A field's annotation is its parser, its default the default, and its metadata `help` the documentation:
+`declare` is the only place a setting is spelled. `default_toml` and docs/configuration.md are made from the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from podwright.cgroup.base import Settings as CgroupSettings
+from podwright.container.settings import Settings as ContainerSettings
+from podwright.cri.settings import Settings as ServerSettings
+from podwright.image.settings import Settings as ImageSettings
+from podwright.monitor.base import Settings as MonitorSettings
+from podwright.network.base import Settings as NetworkSettings
+from podwright.registry.base import Settings as RegistrySettings
+from podwright.runtime.handlers import Settings as RuntimeSettings
+from podwright.sandbox.settings import Settings as SandboxSettings
+from podwright.state.settings import Settings as StateSettings
+from podwright.telemetry.settings import Settings as TelemetrySettings
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings, by section."""
+
+    state: StateSettings = field(default_factory=StateSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    container: ContainerSettings = field(default_factory=ContainerSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    cgroup: CgroupSettings = field(default_factory=CgroupSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, for documentation: dotted key, annotation, default, help text."""
+
+    key: str
+    kind: Any
+    default: Any
+    help: str
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting, in order of declaration."""
+    for section in dataclasses.fields(Config):
+        owner = section_type(section.name)
+        hints = typing.get_type_hints(owner)
+        defaults = owner()
+        for entry in dataclasses.fields(owner):
+            yield Setting(
+                f"{section.name}.{entry.name}", hints[entry.name], getattr(defaults, entry.name),
+                str(entry.metadata.get("help", "")),
+            )  # fmt: skip
+
+
+def section_type(name: str) -> type[Any]:
+    """The settings class of a section."""
+    kind: type[Any] = typing.get_type_hints(Config)[name]
+    return kind
+
+
+def describe_kind(kind: Any) -> str:
+    """What an annotation allows, in words for error messages and documentation."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe_kind(k) for k in typing.get_args(kind) if k is not type(None))
+    if origin is tuple:
+        return f"a list of {describe_kind(typing.get_args(kind)[0])}s"
+    if origin in (dict, Mapping) or kind is dict:
+        return "a table"
+    if dataclasses.is_dataclass(kind):
+        return "a table"
+    words = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+    return words.get(kind, str(kind)).removeprefix("a ") if kind not in words else words[kind]
+
+
+def default_toml() -> str:
+    """A commented configuration file that holds every default."""
+    lines = ["# Podwright's configuration; every setting with its default. Drop-ins: conf.d/*.toml beside this file."]
+    section = ""
+    for setting in settings():
+        name, _, key = setting.key.partition(".")
+        if name != section:
+            lines += ["", f"[{name}]"]
+            section = name
+        if setting.help:
+            lines += [f"# {line}" for line in setting.help.splitlines()]
+        text = toml_value(setting.default)
+        lines.append(f"# {key} =" if text is None else f"{key} = {text}")
+    return "\n".join(lines) + "\n"
+
+
+def to_toml(config: Config) -> str:
+    """A configuration as TOML: what `podwright config show` prints."""
+    lines: list[str] = []
+    for section in dataclasses.fields(Config):
+        lines += _table(section.name, getattr(config, section.name)) + [""]
+    return "\n".join(lines)
+
+
+def _table(name: str, settings_object: Any) -> list[str]:
+    lines, below = [f"[{name}]"], []
+    for entry in dataclasses.fields(settings_object):
+        value = getattr(settings_object, entry.name)
+        if isinstance(value, Mapping) and value and all(dataclasses.is_dataclass(v) for v in value.values()):
+            for key, inner in value.items():
+                below += _table(f"{name}.{entry.name}.{key}", inner)
+        elif (text := toml_value(value)) is not None:
+            lines.append(f"{entry.name} = {text}")
+    return lines + below
+
+
+def toml_value(value: Any) -> str | None:
+    """A value in TOML syntax; None for 'not set', which TOML can't say."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str | Path):
+        return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_value(str(k))} = {toml_value(v)}" for k, v in value.items()) + " }"
+    return "[" + ", ".join(toml_value(item) or '""' for item in value) + "]"

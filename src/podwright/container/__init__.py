@@ -1,0 +1,1 @@
+"""Containers: the verbs over container records, one file a verb."""

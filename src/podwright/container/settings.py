@@ -1,0 +1,22 @@
+"""Settings of containers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`[container]`"""
+
+    exec_drain_s: float = field(
+        default=1.0,
+        metadata={"help": "How long the output of an exec is still read after its process ended, in seconds."},
+    )
+    stop_kill_wait_s: float = field(
+        default=30.0,
+        metadata={"help": "How long a stop waits after SIGKILL before it reports a process that can't be killed."},
+    )
+    stats_disk_interval_s: float = field(
+        default=15.0, metadata={"help": "How old the disk usage of a container in its stats may be, in seconds."}
+    )

@@ -1,0 +1,1 @@
+"""Pods: the verbs over sandbox records, one file a verb."""

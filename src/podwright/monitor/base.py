@@ -1,0 +1,128 @@
+"""What a monitor driver offers: a small process that is the container's parent and outlives the daemon.
+
+The monitor runs `runtime create`, holds the container's standard streams, writes the log in CRI format, reaps
+the container's process and leaves its exit code in a file. `container/` calls this room; which program does the
+work is a driver's business. A monitor lives in the daemon's cgroup, never in the pod's: a pod at its memory limit
+must not take its monitor along (CVE-2019-14891).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from podwright.linux.pidfd import ProcessIdentity
+from podwright.runtime.base import RuntimeCommand
+
+# What a status shows when the exit code is lost with the monitor; the same number containerd gives.
+LOST_EXIT_CODE = 255
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`[monitor]`"""
+
+    path: str = field(
+        default="conmon", metadata={"help": "The monitor's program: a path, or a word looked up in PATH."}
+    )
+    create_timeout_s: float = field(
+        default=120.0, metadata={"help": "After how many seconds the creation of a container is taken to hang."}
+    )
+    log_size_max_bytes: int = field(
+        default=0, metadata={"help": "Start a container's log afresh at this size; 0: never, the kubelet rotates."}
+    )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A container to create. `bundle` holds config.json and takes the monitor's own files.
+
+    `log_path` None: output is thrown away.
+    """
+
+    container_id: str
+    name: str
+    bundle: Path
+    command: RuntimeCommand
+    log_path: Path | None = None
+    stdin: bool = False
+    stdin_once: bool = False
+    terminal: bool = False
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """A container and its monitor: plain enough to be stored in a record and used again after a restart.
+
+    `process` is the container's init as the host sees it. Paths are strings, so that records stay plain JSON.
+    """
+
+    container_id: str
+    process: ProcessIdentity
+    monitor: ProcessIdentity
+    bundle: str
+    log_path: str = ""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a container ended. `exit_code` is 128+n for signal n.
+
+    `lost`: the monitor died before the container did, so the code is LOST_EXIT_CODE and the time is when we
+    noticed. `oom_hint`: the monitor saw an out-of-memory event; the cgroup's counters decide.
+    """
+
+    exit_code: int
+    finished_at_ns: int
+    oom_hint: bool = False
+    lost: bool = False
+
+
+class Monitor(Protocol):
+    """The life of a monitor.
+
+    `create` starts it; it runs the runtime, and once the container is created it stays, over restarts of the
+    daemon, until the container's process ends and its output is drained. Then it writes the exit file and ends.
+    So "the monitor has ended and the exit file is there" is the one signal of a container's end; `wait_exit`
+    awaits it, for a container made by this daemon and for a record of an earlier one alike.
+
+    When the monitor is killed, the container loses its log and its exit code but not its life: `wait_exit` then
+    waits for the container's process itself, and says `lost`.
+    """
+
+    async def create(self, launch: Launch) -> Monitored:
+        """Start a monitor that creates the container.
+
+        On failure no monitor and no process of the container is left, though the runtime may still hold state
+        (`Runtime.delete(force=True)` is the caller's undo). Raises RuntimeFailed with the runtime's own words,
+        CommandNotRunnable when the container's command is to blame, DeadlineExceeded, ProgramMissing.
+        """
+        ...
+
+    async def wait_exit(self, monitored: Monitored) -> Exit:
+        """Return when the container has ended. Safe to cancel and to call again; the answer stays until `forget`."""
+        ...
+
+    def exit_now(self, monitored: Monitored) -> Exit | None:
+        """The end of a container if it has ended, without waiting; None while it lives. For recovery at start."""
+        ...
+
+    def forget(self, container_id: str) -> None:
+        """Remove the exit file. Idempotent; the bundle is the caller's to remove."""
+        ...
+
+    async def reopen_log(self, monitored: Monitored) -> None:
+        """Start a new file at the container's log path, after somebody renamed the old one. No line is lost.
+
+        Raises FailedPrecondition when the monitor is gone, or does not answer.
+        """
+        ...
+
+    async def resize(self, monitored: Monitored, *, width: int, height: int) -> None:
+        """Set the size of the container's terminal, in characters."""
+        ...
+
+    def attach_socket(self, monitored: Monitored) -> Path:
+        """The SOCK_SEQPACKET socket that carries the container's streams; its path may exceed 108 bytes."""
+        ...

@@ -1872,7 +1872,7 @@ class ContainerConfig(_message.Message):
     """Close stdin when the first client that attached goes away."""
     tty: _builtins.bool
     stop_signal: Global___Signal.ValueType
-    """RUNTIME_DEFAULT: the image's, or else SIGTERM."""
+    """SIGNAL_RUNTIME_DEFAULT: the image's, or else SIGTERM."""
     @_builtins.property
     def metadata(self) -> Global___ContainerMetadata: ...
     @_builtins.property

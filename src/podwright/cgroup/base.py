@@ -1,0 +1,160 @@
+"""What a cgroup driver offers, and the numbers it reads.
+
+Three words for one thing, so that they don't mix: a *parent* is what the kubelet calls a pod's cgroup, in its own
+syntax (`/kubepods/burstable/podX`, or `kubepods-burstable-podX.slice`); a *cgroups path* is what the OCI runtime
+takes for a container (`linux.cgroupsPath`); a *path* is what the kernel calls it, below the root of a hierarchy
+(`/kubepods/burstable/podX/ID`). `sandbox/` makes and removes parents, `container/` takes cgroups paths, kills and
+reads counters by path. Containers' own cgroups are made by the OCI runtime, never here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Version = Literal["v1", "v2", "hybrid"]
+Naming = Literal["cgroupfs", "systemd"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`[cgroup]`"""
+
+    driver: Literal["auto", "cgroupfs", "systemd"] = field(
+        default="auto",
+        metadata={
+            "help": "Who makes cgroups: this program (cgroupfs) or systemd; the kubelet asks for it and follows.\n"
+            "auto: systemd where it is the init process and cgroup v2 is used, else cgroupfs."
+        },
+    )
+    default_parent: str = field(
+        default="/podwright",
+        metadata={
+            "help": "Parent of pods that ask for none; with systemd's naming a .slice, else its name is made one."
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits for a pod's cgroup; None leaves one as it is. Bytes, microseconds; `cpu_quota_us` -1: no limit."""
+
+    cpu_shares: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_period_us: int | None = None
+    memory_bytes: int | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """One line of a PSI file: averages in percent, total in microseconds. kernel: accounting/psi.rst."""
+
+    avg10: float
+    avg60: float
+    avg300: float
+    total_us: int
+
+
+@dataclass(frozen=True)
+class PressureStats:
+    """A PSI file. `full` is None where the kernel gives none."""
+
+    some: Pressure
+    full: Pressure | None = None
+
+
+@dataclass(frozen=True)
+class CpuStats:
+    """Times in nanoseconds since the cgroup was made."""
+
+    usage_ns: int = 0
+    user_ns: int = 0
+    system_ns: int = 0
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled_ns: int = 0
+    pressure: PressureStats | None = None
+
+
+@dataclass(frozen=True)
+class MemoryStats:
+    """Bytes. `working_set_bytes` is usage less inactive file pages, as the kubelet counts. `limit_bytes` 0: none."""
+
+    usage_bytes: int = 0
+    working_set_bytes: int = 0
+    rss_bytes: int = 0
+    cache_bytes: int = 0
+    mapped_file_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    limit_bytes: int = 0
+    peak_bytes: int = 0
+    failures: int = 0
+    swap_usage_bytes: int = 0
+    swap_limit_bytes: int = 0
+    pressure: PressureStats | None = None
+
+    @property
+    def available_bytes(self) -> int:
+        """What is left below the limit; 0 where there is no limit."""
+        return max(0, self.limit_bytes - self.working_set_bytes) if self.limit_bytes else 0
+
+
+@dataclass(frozen=True)
+class PidsStats:
+    """`limit` 0: none."""
+
+    current: int = 0
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class CgroupStats:
+    """The counters of one cgroup. `timestamp_ns` is when they were read, since the epoch; absent controllers are None."""
+
+    timestamp_ns: int
+    cpu: CpuStats | None = None
+    memory: MemoryStats | None = None
+    pids: PidsStats | None = None
+    io_pressure: PressureStats | None = None
+
+
+class CgroupDriver(Protocol):
+    """Cgroups by one naming, on one kernel layout.
+
+    A pod's parent is made by the kubelet, or by `create_parent` for clients that make none (crictl, play). What
+    `create_parent` returns is stored with the pod before it is used, and given back to `remove`, which takes away
+    empty directories only: so a parent that somebody else fills or uses stays.
+    """
+
+    version: Version
+    naming: Naming
+
+    def pod_parent(self, asked: str, sandbox_id: str) -> str:
+        """The parent to use for a pod that asked for `asked`. Raises InvalidArgument for the other driver's syntax."""
+
+    def container_path(self, parent: str, container_id: str) -> str:
+        """The OCI `linux.cgroupsPath` of a container below `parent`."""
+
+    def kernel_path(self, parent: str, container_id: str = "") -> str:
+        """Where the kernel has the cgroup of `parent`, or of the container below it."""
+
+    def create_parent(self, parent: str, limits: Limits | None = None) -> tuple[str, ...]:
+        """Make what is missing of `parent` in all hierarchies. Returns the directories made, outermost first."""
+
+    def remove(self, made: Iterable[str]) -> None:
+        """Remove those of the directories `made` that are empty now; absent is success. Raises when one is busy."""
+
+    def processes(self, path: str) -> list[int]:
+        """Pids in the cgroup and below it. Empty when it is gone."""
+
+    async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
+        """SIGKILL every process in the cgroup and below it, frozen ones as well. Raises DeadlineExceeded."""
+
+    def oom_kills(self, path: str) -> int:
+        """How many processes in the cgroup the kernel has killed for want of memory; 0 when it is gone."""
+
+    def stats(self, path: str) -> CgroupStats | None:
+        """The counters of the cgroup with all below it; None when it is gone."""

@@ -1,0 +1,1 @@
+"""Pod networking: pinned namespaces, and what CNI plugins do in them."""

@@ -38,7 +38,7 @@ RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 
 # prctl(2)
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG = 23, 24, 38, 1
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, PR_SET_DUMPABLE = 36, 22, 4
 
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
 _NR_OPENAT2, _NR_MOUNT_SETATTR = 437, 442
@@ -64,6 +64,8 @@ _mount = _libc("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctype
 _umount2 = _libc("umount2", ctypes.c_char_p, ctypes.c_int)
 _unshare = _libc("unshare", ctypes.c_int)
 _setns = _libc("setns", ctypes.c_int, ctypes.c_int)
+_syncfs = _libc("syncfs", ctypes.c_int)
+_capset = _libc("capset", ctypes.c_void_p, ctypes.c_void_p)
 _prctl = _libc("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
 
@@ -103,6 +105,32 @@ def setns(fd: int, nstype: int = 0) -> None:
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     """prctl(2)"""
     return int(_prctl(option, arg2, arg3, arg4, arg5))
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2)"""
+    _syncfs(fd)
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2), for the calling thread; each argument is a 64-bit mask."""
+    masks = (effective, permitted, inheritable)
+    data = (ctypes.c_uint32 * 6)(*(mask & 0xFFFFFFFF for mask in masks), *(mask >> 32 for mask in masks))
+    _capset(ctypes.byref(_CapHeader(0x20080522, 0)), data)  # _LINUX_CAPABILITY_VERSION_3
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def seccomp_set_filter(program: bytes) -> None:
+    """seccomp(2), SECCOMP_SET_MODE_FILTER by way of prctl(2); `program` is an array of struct sock_filter."""
+    fprog = _SockFprog(len(program) // 8, program)
+    _prctl(PR_SET_SECCOMP, 2, ctypes.addressof(fprog), 0, 0)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

@@ -1,0 +1,33 @@
+# Everything a developer runs. `make setup` is the only target that installs anything; the others call it.
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint unit root proto bench conformance clean help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+setup: ## Debian packages and .venv/bin/podwright
+	@scripts/setup
+
+demo: setup ## the whole life of a pod, with a daemon of its own, in under 20 s
+	@scripts/demo
+
+test: setup ## lint, types, unit, wire, and root tests against real runtimes, CNI, conmon and a registry
+	@scripts/test
+
+lint: setup ## ruff, mypy --strict and the layers
+	@scripts/lint
+
+unit: setup ## the tests that need no root
+	@$(BIN)/pytest -q tests/unit tests/wire
+
+proto: setup ## generate the CRI code from proto/
+	@$(BIN)/python proto/generate.py
+
+bench: setup ## Podwright (crun, runc) against Debian's containerd on the same work
+	@DEBIAN_FRONTEND=noninteractive scripts/setup bench
+	@$(BIN)/python -m bench
+
+clean: ## remove what the targets above made in the checkout
+	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,157 @@
+"""The backend of OCI runtimes: joins equal calls, and binds the verbs of pods to those of their containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from podwright.base.errors import FailedPrecondition
+from podwright.base.inflight import Inflight, Stage
+from podwright.base.tasks import Tasks, gather_all
+from podwright.container import recover as container_recover
+from podwright.container.collaborators import Collaborators as ContainerCollaborators
+from podwright.container.create import create_container
+from podwright.container.exec import exec_sync
+from podwright.container.exits import Exits, monitored
+from podwright.container.model import Container, container_key
+from podwright.container.remove import remove_container
+from podwright.container.start import start_container
+from podwright.container.stats import ContainerStats, StatsReader
+from podwright.container.stop import Stopper
+from podwright.criapi import api_pb2 as pb
+from podwright.runtime.base import ExecResult
+from podwright.sandbox import recover as sandbox_recover
+from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
+from podwright.sandbox.facts import sandbox_facts
+from podwright.sandbox.model import Sandbox, sandbox_key
+from podwright.sandbox.pause import Pause
+from podwright.sandbox.remove import remove_sandbox
+from podwright.sandbox.run import run_sandbox
+from podwright.sandbox.stop import stop_sandbox
+
+
+class NativeBackend:
+    """Implements `backend.base.Backend`."""
+
+    def __init__(self, pods: SandboxCollaborators, containers: ContainerCollaborators, tasks: Tasks) -> None:
+        self._pods, self._containers, self._tasks = pods, containers, tasks
+        self._pause = Pause(pods, containers.monitor)
+        self._exits = Exits(containers, tasks)
+        self._stopper = Stopper(containers, self._exits, tasks)
+        self._stats = StatsReader(containers, tasks)
+        self._running: Inflight[Any] = Inflight(tasks)
+
+    async def recover(self) -> None:
+        """Make records and reality agree; before the socket answers."""
+        await container_recover.recover_containers(self._containers, self._exits)
+        await sandbox_recover.recover_sandboxes(self._pods, self._pause)
+
+    async def run_sandbox(self, config: pb.PodSandboxConfig, handler: str) -> Sandbox:
+        key = sandbox_key(config)
+        existing = self._pods.sandboxes.by_key(key)
+        if existing is not None and existing.ready and existing.id not in self._pods.sandboxes.hidden:
+            return existing  # a retry of a call whose answer was lost
+        work = partial(run_sandbox, self._pods, self._pause, config, handler)
+        sandbox: Sandbox = await self._running.join(("run", key), f"run {key[1]}/{key[0]}", work)
+        return sandbox
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        sandbox = self._pods.sandboxes.find_or_none(sandbox_id)
+        if sandbox is not None:
+            await self._running.join(("stop", sandbox.id), f"stop pod {sandbox.id[:13]}", partial(self._stop, sandbox))
+
+    async def _stop(self, sandbox: Sandbox, stage: Stage) -> None:
+        stage("containers")
+        containers = self._containers.containers.of_sandbox(sandbox.id)
+        await gather_all(*(self._stopper.stop(container, 0) for container in containers), name="stop containers")
+        stage("network and namespaces")
+        await stop_sandbox(self._pods, self._pause, sandbox)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        sandbox = self._pods.sandboxes.find_or_none(sandbox_id)
+        if sandbox is not None:
+            work = partial(self._remove, sandbox)
+            await self._running.join(("remove", sandbox.id), f"remove pod {sandbox.id[:13]}", work)
+
+    async def _remove(self, sandbox: Sandbox, stage: Stage) -> None:
+        await self.stop_sandbox(sandbox.id)
+        stage("containers")
+        containers = self._containers.containers.of_sandbox(sandbox.id)
+        await gather_all(*(self.remove_container(container.id) for container in containers), name="remove containers")
+        stage("pod files")
+        await remove_sandbox(self._pods, sandbox)
+
+    def sandbox(self, sandbox_id: str) -> Sandbox:
+        return self._pods.sandboxes.find(sandbox_id)
+
+    def sandboxes(self) -> Iterator[Sandbox]:
+        return self._pods.sandboxes.visible()
+
+    async def create_container(
+        self, sandbox_id: str, config: pb.ContainerConfig, sandbox_config: pb.PodSandboxConfig
+    ) -> Container:
+        sandbox = self._pods.sandboxes.find(sandbox_id)
+        key = container_key(sandbox.id, config)
+        existing = self._containers.containers.by_key(key)
+        if existing is not None and existing.state == pb.CONTAINER_CREATED and existing.id not in self._hidden:
+            return existing  # a retry of a call whose answer was lost
+        if not sandbox.ready:
+            raise FailedPrecondition(f"pod sandbox {sandbox.id[:13]} is not ready: containers can't be created in it")
+        facts = sandbox_facts(self._pods, sandbox, config)
+        work = partial(create_container, self._containers, self._exits, facts, config)
+        container: Container = await self._running.join(("create", key), f"create {config.metadata.name}", work)
+        return container
+
+    @property
+    def _hidden(self) -> set[str]:
+        return self._containers.containers.hidden
+
+    async def start_container(self, container_id: str) -> None:
+        container = self.container(container_id)
+        if not self._pods.sandboxes.find(container.record.sandbox_id).ready:
+            raise FailedPrecondition(
+                f"pod sandbox {container.record.sandbox_id[:13]} is not ready: its containers can't be started"
+            )
+        work = partial(start_container, self._containers, self._exits, container)
+        await self._running.join(("start", container.id), f"start {container.id[:13]}", work)
+
+    async def stop_container(self, container_id: str, grace_s: float) -> None:
+        container = self._containers.containers.find_or_none(container_id)
+        if container is not None:
+            await self._stopper.stop(container, grace_s)
+
+    async def remove_container(self, container_id: str) -> None:
+        container = self._containers.containers.find_or_none(container_id)
+        if container is not None:
+            work = partial(self._remove_container, container)
+            await self._running.join(("remove", container.id), f"remove {container.id[:13]}", work)
+
+    async def _remove_container(self, container: Container, stage: Stage) -> None:
+        stage("stop and take down")
+        await remove_container(self._containers, self._exits, self._stopper, container)
+        self._stats.forget(container.id)
+
+    def container(self, container_id: str) -> Container:
+        return self._containers.containers.find(container_id)
+
+    def containers(self) -> Iterator[Container]:
+        return self._containers.containers.visible()
+
+    async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult:
+        return await exec_sync(self._containers, self.container(container_id), command, timeout_s)
+
+    async def reopen_log(self, container_id: str) -> None:
+        container = self.container(container_id)
+        if not container.running:
+            raise FailedPrecondition(f"container {container.id[:13]} does not run: nobody writes its log")
+        await self._containers.monitor.reopen_log(monitored(self._containers, container))
+
+    async def stats(self, container: Container) -> ContainerStats | None:
+        return await self._stats.read(container)
+
+    def stages(self) -> dict[str, str]:
+        """What runs now, and how far it has come; part of the verbose Status."""
+        return self._running.stages()
+
+

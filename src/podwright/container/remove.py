@@ -1,0 +1,43 @@
+"""RemoveContainer: force-stop, then take down what create made, in reverse. Each step is idempotent."""
+
+from __future__ import annotations
+
+from podwright.base.files import remove_tree
+from podwright.base.log import get_logger
+from podwright.container.collaborators import Collaborators
+from podwright.container.exits import Exits
+from podwright.container.model import Container
+from podwright.container.stop import Stopper
+from podwright.linux import mounts
+
+log = get_logger(__name__)
+
+
+async def remove_container(on: Collaborators, exits: Exits, stopper: Stopper, container: Container) -> None:
+    """Remove a container; the log file stays, it is the kubelet's. Raises when something is left: call again."""
+    if not container.finished:
+        await stopper.stop(container, 0)
+    async with on.locks.hold(container.id):
+        if container.id not in on.containers:
+            return
+        await take_down(on, exits, container)
+        on.containers.remove(container.id)
+
+
+async def take_down(on: Collaborators, exits: Exits, container: Container) -> None:
+    """Remove all that a container has outside the store; used by remove, by a failed create and after a crash."""
+    await exits.release_runtime(container)
+    exits.forget(container.id)
+    on.monitor.forget(container.id)
+    release_rootfs(on, container.id)
+    await on.snapshots.remove(container.id)
+    bundle = on.layout.bundle(container.id)
+    mounts.unmount_tree(bundle)
+    remove_tree(bundle)
+
+
+def release_rootfs(on: Collaborators, container_id: str) -> None:
+    """Unmount the root file system; idempotent."""
+    rootfs = on.layout.rootfs(container_id)
+    if rootfs.exists():
+        on.snapshots.unmount(rootfs)

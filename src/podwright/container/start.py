@@ -1,0 +1,50 @@
+"""StartContainer: let the created process run its command."""
+
+from __future__ import annotations
+
+import time
+
+from podwright.base.errors import FailedPrecondition, PodwrightError
+from podwright.base.inflight import Stage
+from podwright.base.log import get_logger
+from podwright.base.tasks import shielded
+from podwright.container.collaborators import Collaborators
+from podwright.container.exits import Exits
+from podwright.container.model import Container
+from podwright.criapi import api_pb2 as pb
+
+log = get_logger(__name__)
+
+START_FAILED_EXIT_CODE = 128
+
+
+async def start_container(on: Collaborators, exits: Exits, container: Container, stage: Stage) -> None:
+    """CREATED → RUNNING. A failure leaves the container EXITED with the reason StartError.
+
+    Raises FailedPrecondition unless the container is CREATED.
+    """
+    async with on.locks.hold(container.id):
+        if container.state != pb.CONTAINER_CREATED:
+            state = pb.ContainerState.Name(container.state).removeprefix("CONTAINER_").lower()
+            raise FailedPrecondition(f"container {container.id[:13]} is {state}: only a created one can be started")
+        stage("runtime start")
+        runtime = on.handlers.runtime(container.record.handler)
+        try:
+            await runtime.start(container.id)
+        except PodwrightError as error:
+            await shielded(_record_failure(on, exits, container, error), name="start failed")
+            raise
+        # Taken after the start, so that a status never says RUNNING of a process that has not begun; one that
+        # has ended meanwhile was recorded with started_at 0 and gets its start here.
+        on.containers.update(container.id, started_at=min(time.time_ns(), container.record.finished_at or time.time_ns()))
+
+
+async def _record_failure(on: Collaborators, exits: Exits, container: Container, error: PodwrightError) -> None:
+    if container.finished:
+        return
+    now = time.time_ns()
+    on.containers.update(
+        container.id, started_at=now, finished_at=now, exit_code=START_FAILED_EXIT_CODE, reason="StartError",
+        message=str(error),
+    )  # fmt: skip
+    await exits.release_runtime(container)

@@ -1,0 +1,72 @@
+"""runtime.v1.ImageService: pulls, lists and removes by way of the image room."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from podwright.base.errors import InvalidArgument
+from podwright.cri import render
+from podwright.criapi import api_pb2 as pb
+from podwright.image.service import Images
+from podwright.registry.base import Credentials
+
+
+class ImageService:
+    """One method an RPC, by the RPC's name."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    async def PullImage(self, request: pb.PullImageRequest) -> pb.PullImageResponse:
+        name = _image_name(request.image, "image.image")
+        auth = credentials(request.auth) if request.HasField("auth") else None
+        record = await self._images.pull(name, credentials=auth)
+        return pb.PullImageResponse(image_ref=record.id)
+
+    async def ImageStatus(self, request: pb.ImageStatusRequest) -> pb.ImageStatusResponse:
+        record = self._images.get(_image_name(request.image, "image.image"))
+        if record is None:
+            return pb.ImageStatusResponse()
+        info = {"info": record.info_json()} if request.verbose else {}
+        return pb.ImageStatusResponse(image=render.image(record), info=info)
+
+    async def ListImages(self, request: pb.ListImagesRequest) -> pb.ListImagesResponse:
+        wanted = request.filter.image.image
+        if wanted:
+            record = self._images.get(wanted)
+            return pb.ListImagesResponse(images=[] if record is None else [render.image(record)])
+        return pb.ListImagesResponse(images=[render.image(record) for record in self._images.list()])
+
+    async def RemoveImage(self, request: pb.RemoveImageRequest) -> pb.RemoveImageResponse:
+        await self._images.remove(_image_name(request.image, "image.image"))
+        return pb.RemoveImageResponse()
+
+    async def ImageFsInfo(self, request: pb.ImageFsInfoRequest) -> pb.ImageFsInfoResponse:
+        usage = render.filesystem_usage(self._images.fs_info())
+        return pb.ImageFsInfoResponse(image_filesystems=[usage], container_filesystems=[usage])
+
+
+def _image_name(spec: pb.ImageSpec, field: str) -> str:
+    if not spec.image:
+        raise InvalidArgument("must name an image", field=field)
+    return spec.image
+
+
+def credentials(auth: pb.AuthConfig) -> Credentials | None:
+    """The kubelet's credentials; `auth` is base64 of user:password. None when the message is empty."""
+    username, password = auth.username, auth.password
+    if auth.auth:
+        try:
+            decoded = base64.b64decode(auth.auth, validate=True).decode().rstrip("\0")
+        except (binascii.Error, UnicodeDecodeError):
+            raise InvalidArgument("is not base64 of user:password", field="auth.auth") from None
+        username, separator, password = decoded.partition(":")
+        if not separator:
+            raise InvalidArgument("is not base64 of user:password", field="auth.auth")
+    if not (username or password or auth.identity_token or auth.registry_token):
+        return None
+    return Credentials(
+        username=username, password=password, identity_token=auth.identity_token,
+        registry_token=auth.registry_token, server_address=auth.server_address,
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""From the domain to CRI messages. Labels and annotations leave exactly as they came; times are nanoseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from podwright.cgroup.base import CpuStats, MemoryStats
+from podwright.container.model import Container
+from podwright.container.stats import ContainerStats
+from podwright.criapi import api_pb2 as pb
+from podwright.image.fsinfo import FsInfo
+from podwright.image.model import ImageRecord
+from podwright.runtime.base import Features
+from podwright.sandbox.model import Sandbox
+from podwright.state.layout import Layout
+
+
+def sandbox_state(sandbox: Sandbox) -> pb.PodSandboxState:
+    return pb.SANDBOX_READY if sandbox.ready else pb.SANDBOX_NOTREADY
+
+
+def sandbox_item(sandbox: Sandbox) -> pb.PodSandbox:
+    """An item of ListPodSandbox."""
+    config = sandbox.config
+    return pb.PodSandbox(
+        id=sandbox.id, metadata=config.metadata, state=sandbox_state(sandbox), created_at=sandbox.record.created_at,
+        labels=config.labels, annotations=config.annotations, runtime_handler=sandbox.record.handler,
+    )  # fmt: skip
+
+
+def sandbox_status(sandbox: Sandbox) -> pb.PodSandboxStatus:
+    """PodSandboxStatus. The addresses stay visible after a stop; the kubelet compares network modes and IPs."""
+    config = sandbox.config
+    first, *others = sandbox.ips or ("",)
+    return pb.PodSandboxStatus(
+        id=sandbox.id, metadata=config.metadata, state=sandbox_state(sandbox), created_at=sandbox.record.created_at,
+        network=pb.PodSandboxNetworkStatus(ip=first, additional_ips=[pb.PodIP(ip=ip) for ip in others]),
+        linux=pb.LinuxPodSandboxStatus(namespaces=pb.Namespace(options=sandbox.namespace_options)),
+        labels=config.labels, annotations=config.annotations, runtime_handler=sandbox.record.handler,
+    )  # fmt: skip
+
+
+def sandbox_info(sandbox: Sandbox, layout: Layout) -> dict[str, str]:
+    """What `crictl inspectp` shows beside the status."""
+    record = sandbox.record
+    facts = {
+        "runtimeHandler": record.handler,
+        "cgroupParent": record.cgroup_parent,
+        "directory": str(layout.sandbox(sandbox.id)),
+        "namespaces": {kind: str(layout.namespace(sandbox.id, kind)) for kind in record.pinned},
+        "ips": list(sandbox.ips),
+    }
+    return {"info": json.dumps(facts)}
+
+
+def container_item(container: Container) -> pb.Container:
+    """An item of ListContainers."""
+    config, record = container.config, container.record
+    return pb.Container(
+        id=container.id, pod_sandbox_id=record.sandbox_id, metadata=config.metadata, image=config.image,
+        image_ref=record.image_ref, state=container.state, created_at=record.created_at or record.reserved_at,
+        labels=config.labels, annotations=config.annotations, image_id=record.image_id,
+    )  # fmt: skip
+
+
+def container_status(container: Container) -> pb.ContainerStatus:
+    """ContainerStatus"""
+    config, record = container.config, container.record
+    named = pb.ImageSpec(image=user_image(config), annotations=config.image.annotations)
+    status = pb.ContainerStatus(
+        id=container.id, metadata=config.metadata, state=container.state,
+        created_at=record.created_at or record.reserved_at, started_at=record.started_at,
+        finished_at=record.finished_at, exit_code=record.exit_code, image=named, image_ref=record.image_ref,
+        image_id=record.image_id, reason=record.reason, message=record.message, labels=config.labels,
+        annotations=config.annotations, mounts=config.mounts, log_path=record.log_path,
+        resources=pb.ContainerResources(linux=config.linux.resources),
+        user=pb.ContainerUser(
+            linux=pb.LinuxContainerUser(
+                uid=record.user.uid, gid=record.user.gid, supplemental_groups=record.user.supplemental_groups
+            )
+        ),
+    )  # fmt: skip
+    return status
+
+
+def user_image(config: pb.ContainerConfig) -> str:
+    """The name people know the image by, which the kubelet copies to the pod's status."""
+    return config.image.user_specified_image or config.image.image
+
+
+def container_info(container: Container, layout: Layout) -> dict[str, str]:
+    """What `crictl inspect` shows beside the status."""
+    record = container.record
+    bundle = layout.bundle(container.id)
+    facts: dict[str, object] = {
+        "sandboxID": record.sandbox_id,
+        "pid": record.pid,
+        "monitorPid": record.monitor_pid,
+        "runtimeHandler": record.handler,
+        "cgroupsPath": record.cgroups_path,
+        "bundle": str(bundle),
+        "rootfs": str(layout.rootfs(container.id)),
+    }
+    spec = bundle / "config.json"
+    if spec.exists():
+        facts["runtimeSpec"] = json.loads(spec.read_bytes())
+    return {"info": json.dumps(facts)}
+
+
+def image(record: ImageRecord) -> pb.Image:
+    """An image of ListImages and ImageStatus. A numeric USER is `uid`, a named one `username`; the group is dropped."""
+    uid, username = record.user_identity()
+    return pb.Image(
+        id=record.id, repo_tags=record.repo_tags, repo_digests=record.repo_digests, size=max(record.size_bytes, 1),
+        uid=None if uid is None else pb.Int64Value(value=uid), username=username, pinned=record.pinned,
+        spec=pb.ImageSpec(image=record.id),
+    )  # fmt: skip
+
+
+def filesystem_usage(info: FsInfo) -> pb.FilesystemUsage:
+    return pb.FilesystemUsage(
+        timestamp=info.timestamp_ns, fs_id=pb.FilesystemIdentifier(mountpoint=str(info.mountpoint)),
+        used_bytes=pb.UInt64Value(value=info.used_bytes), inodes_used=pb.UInt64Value(value=info.inodes_used),
+    )  # fmt: skip
+
+
+def container_stats(container: Container, stats: ContainerStats) -> pb.ContainerStats:
+    """ContainerStats of a container that runs."""
+    config = container.config
+    cpu, memory = stats.cgroup.cpu or CpuStats(), stats.cgroup.memory or MemoryStats()
+    return pb.ContainerStats(
+        attributes=pb.ContainerAttributes(
+            id=container.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
+        ),
+        cpu=pb.CpuUsage(
+            timestamp=stats.timestamp_ns, usage_core_nano_seconds=pb.UInt64Value(value=cpu.usage_ns),
+            usage_nano_cores=None if stats.nano_cores is None else pb.UInt64Value(value=stats.nano_cores),
+        ),
+        memory=pb.MemoryUsage(
+            timestamp=stats.timestamp_ns, working_set_bytes=pb.UInt64Value(value=memory.working_set_bytes),
+            usage_bytes=pb.UInt64Value(value=memory.usage_bytes),
+            rss_bytes=pb.UInt64Value(value=memory.rss_bytes),
+            page_faults=pb.UInt64Value(value=memory.page_faults),
+            major_page_faults=pb.UInt64Value(value=memory.major_page_faults),
+            available_bytes=pb.UInt64Value(value=memory.available_bytes) if memory.limit_bytes else None,
+        ),
+        writable_layer=pb.FilesystemUsage(
+            timestamp=stats.disk_timestamp_ns, fs_id=pb.FilesystemIdentifier(mountpoint=stats.mountpoint),
+            used_bytes=pb.UInt64Value(value=stats.disk_bytes), inodes_used=pb.UInt64Value(value=stats.disk_inodes),
+        ),
+    )  # fmt: skip
+
+
+def runtime_handler(name: str, features: Features) -> pb.RuntimeHandler:
+    """An item of Status.runtime_handlers; the empty name is the default handler."""
+    return pb.RuntimeHandler(
+        name=name,
+        features=pb.RuntimeHandlerFeatures(recursive_read_only_mounts=features.recursive_read_only_mounts),
+    )
+
+
+def status_conditions(*, network_ready: bool, reason: str, message: str) -> Sequence[pb.RuntimeCondition]:
+    """RuntimeReady and NetworkReady, the two that the kubelet demands."""
+    return [
+        pb.RuntimeCondition(type="RuntimeReady", status=True),
+        pb.RuntimeCondition(type="NetworkReady", status=network_ready, reason=reason, message=message),
+    ]

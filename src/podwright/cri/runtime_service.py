@@ -1,0 +1,158 @@
+"""runtime.v1.RuntimeService: each method validates, calls the backend, renders. RPCs that are absent here answer
+UNIMPLEMENTED (`cri/server.py`)."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from podwright import __version__
+from podwright.backend.base import Backend
+from podwright.base.errors import DeadlineExceeded, InvalidArgument, NotFound
+from podwright.cgroup.base import Naming
+from podwright.container.model import Container
+from podwright.cri import filters, render, validate
+from podwright.cri.validate import required
+from podwright.criapi import api_pb2 as pb
+from podwright.network.base import NetworkStatus
+from podwright.runtime.base import Features
+from podwright.state.layout import Layout
+
+KUBELET_API_VERSION = "0.1.0"
+RUNTIME_NAME = "podwright"
+"""The prefix of every container id in the Kubernetes API: never changes."""
+
+
+class NodeStatus(Protocol):
+    """What Status and RuntimeConfig tell about the node. Every method answers from memory or in microseconds."""
+
+    async def network(self) -> NetworkStatus: ...
+
+    def handlers(self) -> dict[str, Features]: ...
+
+    def info(self) -> dict[str, str]: ...
+
+    @property
+    def cgroup_driver(self) -> Naming: ...
+
+
+class RuntimeService:
+    """One method an RPC, by the RPC's name."""
+
+    def __init__(self, backend: Backend, node: NodeStatus, layout: Layout) -> None:
+        self._backend, self._node, self._layout = backend, node, layout
+
+    async def Version(self, request: pb.VersionRequest) -> pb.VersionResponse:
+        return pb.VersionResponse(
+            version=KUBELET_API_VERSION, runtime_name=RUNTIME_NAME, runtime_version=__version__,
+            runtime_api_version="v1",
+        )  # fmt: skip
+
+    async def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:
+        network = await self._node.network()
+        conditions = render.status_conditions(
+            network_ready=network.ready, reason=network.reason, message=network.message
+        )
+        return pb.StatusResponse(
+            status=pb.RuntimeStatus(conditions=conditions),
+            info=self._node.info() if request.verbose else {},
+            runtime_handlers=[render.runtime_handler(name, f) for name, f in self._node.handlers().items()],
+            features=pb.RuntimeFeatures(supplemental_groups_policy=True),
+        )
+
+    async def RuntimeConfig(self, request: pb.RuntimeConfigRequest) -> pb.RuntimeConfigResponse:
+        driver = pb.SYSTEMD if self._node.cgroup_driver == "systemd" else pb.CGROUPFS
+        return pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=driver))
+
+    async def UpdateRuntimeConfig(self, request: pb.UpdateRuntimeConfigRequest) -> pb.UpdateRuntimeConfigResponse:
+        # The pod CIDR belongs to whoever writes the CNI configuration; taking note of it would change nothing.
+        return pb.UpdateRuntimeConfigResponse()
+
+    async def RunPodSandbox(self, request: pb.RunPodSandboxRequest) -> pb.RunPodSandboxResponse:
+        validate.pod_config(request.config)
+        sandbox = await self._backend.run_sandbox(request.config, request.runtime_handler)
+        return pb.RunPodSandboxResponse(pod_sandbox_id=sandbox.id)
+
+    async def StopPodSandbox(self, request: pb.StopPodSandboxRequest) -> pb.StopPodSandboxResponse:
+        await self._backend.stop_sandbox(required(request.pod_sandbox_id, "pod_sandbox_id"))
+        return pb.StopPodSandboxResponse()
+
+    async def RemovePodSandbox(self, request: pb.RemovePodSandboxRequest) -> pb.RemovePodSandboxResponse:
+        await self._backend.remove_sandbox(required(request.pod_sandbox_id, "pod_sandbox_id"))
+        return pb.RemovePodSandboxResponse()
+
+    async def PodSandboxStatus(self, request: pb.PodSandboxStatusRequest) -> pb.PodSandboxStatusResponse:
+        sandbox = self._backend.sandbox(required(request.pod_sandbox_id, "pod_sandbox_id"))
+        containers = [
+            render.container_status(container)
+            for container in self._backend.containers()
+            if container.record.sandbox_id == sandbox.id
+        ]
+        return pb.PodSandboxStatusResponse(
+            status=render.sandbox_status(sandbox),
+            info=render.sandbox_info(sandbox, self._layout) if request.verbose else {},
+            containers_statuses=containers, timestamp=time.time_ns(),
+        )  # fmt: skip
+
+    async def ListPodSandbox(self, request: pb.ListPodSandboxRequest) -> pb.ListPodSandboxResponse:
+        found = filters.sandboxes(self._backend.sandboxes(), request.filter)
+        return pb.ListPodSandboxResponse(items=[render.sandbox_item(sandbox) for sandbox in found])
+
+    async def CreateContainer(self, request: pb.CreateContainerRequest) -> pb.CreateContainerResponse:
+        sandbox_id = required(request.pod_sandbox_id, "pod_sandbox_id")
+        validate.container_config(request.config)
+        container = await self._backend.create_container(sandbox_id, request.config, request.sandbox_config)
+        return pb.CreateContainerResponse(container_id=container.id)
+
+    async def StartContainer(self, request: pb.StartContainerRequest) -> pb.StartContainerResponse:
+        await self._backend.start_container(required(request.container_id, "container_id"))
+        return pb.StartContainerResponse()
+
+    async def StopContainer(self, request: pb.StopContainerRequest) -> pb.StopContainerResponse:
+        await self._backend.stop_container(required(request.container_id, "container_id"), float(request.timeout))
+        return pb.StopContainerResponse()
+
+    async def RemoveContainer(self, request: pb.RemoveContainerRequest) -> pb.RemoveContainerResponse:
+        await self._backend.remove_container(required(request.container_id, "container_id"))
+        return pb.RemoveContainerResponse()
+
+    async def ListContainers(self, request: pb.ListContainersRequest) -> pb.ListContainersResponse:
+        found = filters.containers(self._backend.containers(), request.filter)
+        return pb.ListContainersResponse(containers=[render.container_item(container) for container in found])
+
+    async def ContainerStatus(self, request: pb.ContainerStatusRequest) -> pb.ContainerStatusResponse:
+        container = self._backend.container(required(request.container_id, "container_id"))
+        return pb.ContainerStatusResponse(
+            status=render.container_status(container),
+            info=render.container_info(container, self._layout) if request.verbose else {},
+        )
+
+    async def ReopenContainerLog(self, request: pb.ReopenContainerLogRequest) -> pb.ReopenContainerLogResponse:
+        await self._backend.reopen_log(required(request.container_id, "container_id"))
+        return pb.ReopenContainerLogResponse()
+
+    async def ExecSync(self, request: pb.ExecSyncRequest) -> pb.ExecSyncResponse:
+        container_id = required(request.container_id, "container_id")
+        if not request.cmd:
+            raise InvalidArgument("must not be empty", field="cmd")
+        timeout_s = float(request.timeout) if request.timeout > 0 else None
+        result = await self._backend.exec_sync(container_id, list(request.cmd), timeout_s)
+        if result.timed_out:
+            raise DeadlineExceeded(f"command {request.cmd[0]!r} did not end within {request.timeout} s and was killed")
+        return pb.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
+
+    async def ContainerStats(self, request: pb.ContainerStatsRequest) -> pb.ContainerStatsResponse:
+        container = self._backend.container(required(request.container_id, "container_id"))
+        stats = await self._rendered_stats(container)
+        if stats is None:
+            raise NotFound(f"container {container.id[:13]} does not run: it has no statistics")
+        return pb.ContainerStatsResponse(stats=stats)
+
+    async def ListContainerStats(self, request: pb.ListContainerStatsRequest) -> pb.ListContainerStatsResponse:
+        found = filters.stats(self._backend.containers(), request.filter)
+        rendered = [await self._rendered_stats(container) for container in found]
+        return pb.ListContainerStatsResponse(stats=[stats for stats in rendered if stats is not None])
+
+    async def _rendered_stats(self, container: Container) -> pb.ContainerStats | None:
+        stats = await self._backend.stats(container)
+        return None if stats is None else render.container_stats(container, stats)

@@ -1,0 +1,107 @@
+"""Requests that can't be right are refused here, with the field's path, before anything happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from podwright.base.errors import InvalidArgument
+from podwright.criapi import api_pb2 as pb
+
+_HOSTNAME_LIMIT = 64  # sethostname(2), HOST_NAME_MAX
+_NAME_LIMIT = 1024
+
+
+def pod_config(config: pb.PodSandboxConfig) -> None:
+    """RunPodSandbox.config"""
+    if not config.HasField("metadata"):
+        raise InvalidArgument("must be given", field="config.metadata")
+    _name(config.metadata.name, "config.metadata.name")
+    _name(config.metadata.namespace, "config.metadata.namespace")
+    _name(config.metadata.uid, "config.metadata.uid")
+    if len(config.hostname) > _HOSTNAME_LIMIT:
+        raise InvalidArgument(f"has {len(config.hostname)} bytes, the kernel takes {_HOSTNAME_LIMIT}", field="config.hostname")
+    if config.log_directory and not config.log_directory.startswith("/"):
+        raise InvalidArgument(f"must be an absolute path, not {config.log_directory!r}", field="config.log_directory")
+    _port_mappings(config)
+    context = config.linux.security_context
+    _group_without_user(context, "config.linux.security_context")
+    _user_namespace(context.namespace_options, "config.linux.security_context.namespace_options")
+    if context.namespace_options.pid == pb.TARGET:
+        raise InvalidArgument("TARGET is for containers", field="config.linux.security_context.namespace_options.pid")
+
+
+def _port_mappings(config: pb.PodSandboxConfig) -> None:
+    for at, mapping in enumerate(config.port_mappings):
+        field = f"config.port_mappings[{at}]"
+        if not 0 <= mapping.host_port <= 65535:
+            raise InvalidArgument(f"{mapping.host_port} is not a port (0 to 65535)", field=f"{field}.host_port")
+        if mapping.host_port and not 1 <= mapping.container_port <= 65535:
+            raise InvalidArgument(
+                f"{mapping.container_port} is not a port (1 to 65535)", field=f"{field}.container_port"
+            )
+
+
+def container_config(config: pb.ContainerConfig) -> None:
+    """CreateContainer.config"""
+    if not config.HasField("metadata"):
+        raise InvalidArgument("must be given", field="config.metadata")
+    _name(config.metadata.name, "config.metadata.name")
+    if not config.image.image:
+        raise InvalidArgument("must name an image", field="config.image.image")
+    _log_path(config.log_path)
+    for at, mount in enumerate(config.mounts):
+        if not mount.container_path.startswith("/"):
+            raise InvalidArgument(
+                f"must be an absolute path, not {mount.container_path!r}", field=f"config.mounts[{at}].container_path"
+            )
+        if mount.host_path and not mount.host_path.startswith("/"):
+            raise InvalidArgument(
+                f"must be an absolute path, not {mount.host_path!r}", field=f"config.mounts[{at}].host_path"
+            )
+    for at, env in enumerate(config.envs):
+        if not env.key or "=" in env.key or "\0" in env.key:
+            raise InvalidArgument(f"{env.key!r} is not a variable's name", field=f"config.envs[{at}].key")
+    _group_without_user(config.linux.security_context, "config.linux.security_context")
+    _user_namespace(
+        config.linux.security_context.namespace_options, "config.linux.security_context.namespace_options"
+    )
+
+
+def _log_path(log_path: str) -> None:
+    if log_path.startswith("/") or ".." in log_path.split("/"):
+        raise InvalidArgument(
+            f"must be a path below the pod's log_directory, not {log_path!r}", field="config.log_path"
+        )
+
+
+def _group_without_user(context: pb.LinuxSandboxSecurityContext | pb.LinuxContainerSecurityContext, field: str) -> None:
+    named = isinstance(context, pb.LinuxContainerSecurityContext) and bool(context.run_as_username)
+    if context.HasField("run_as_group") and not context.HasField("run_as_user") and not named:
+        raise InvalidArgument("is given without run_as_user", field=f"{field}.run_as_group")
+
+
+def _user_namespace(options: pb.NamespaceOption, field: str) -> None:
+    if options.HasField("userns_options") and options.userns_options.mode != pb.NODE:
+        raise InvalidArgument(
+            "user namespaces are not offered by this handler (Status.runtime_handlers lists who has them)",
+            field=f"{field}.userns_options.mode",
+        )
+
+
+def _name(value: str, field: str) -> None:
+    if not value:
+        raise InvalidArgument("must not be empty", field=field)
+    if len(value) > _NAME_LIMIT or "\0" in value:
+        raise InvalidArgument(f"must have at most {_NAME_LIMIT} characters and no NUL", field=field)
+
+
+def required(value: str, field: str) -> str:
+    """A string that must not be empty."""
+    if not value:
+        raise InvalidArgument("must not be empty", field=field)
+    return value
+
+
+def labels_match(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether all labels of the selector are there with exactly these values."""
+    return all(labels.get(key) == value for key, value in selector.items())

@@ -1,0 +1,177 @@
+"""The composition root: settings → objects → recover → serve → run until a signal. The only file that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import Callable
+
+from podwright import __version__
+from podwright.backend.native import NativeBackend
+from podwright.base import log as logging
+from podwright.base.errors import PodwrightError
+from podwright.base.locks import DirectoryLock
+from podwright.base.log import get_logger
+from podwright.base.tasks import Tasks
+from podwright.cgroup.base import CgroupDriver, Naming
+from podwright.cgroup.detect import cgroup_driver
+from podwright.config.schema import Config
+from podwright.container.collaborators import Collaborators as ContainerCollaborators
+from podwright.container.model import Containers
+from podwright.content.store import ContentStore
+from podwright.cri.image_service import ImageService
+from podwright.cri.interceptors import Interceptors
+from podwright.cri.podwright_service import PodwrightService
+from podwright.cri.runtime_service import RuntimeService
+from podwright.cri.server import Server
+from podwright.criapi import api_pb2, podwright_pb2
+from podwright.image.service import Images
+from podwright.linux.systemd_notify import notify
+from podwright.monitor.conmon import Conmon
+from podwright.network.base import Network, NetworkStatus
+from podwright.network.cni import CniNetwork
+from podwright.registry.client import RegistryClient
+from podwright.runtime.base import Features
+from podwright.runtime.handlers import Handlers
+from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
+from podwright.sandbox.model import Sandboxes
+from podwright.snapshot.overlay import OverlaySnapshotter
+from podwright.state.layout import Layout
+from podwright.state.store import Store
+from podwright.telemetry.metrics import Metrics
+
+log = get_logger(__name__)
+
+
+class Node:
+    """What Status and RuntimeConfig say; implements `cri.runtime_service.NodeStatus`."""
+
+    def __init__(
+        self, network: Network, handlers: Handlers, cgroups: CgroupDriver, config: Config, stages: Callable[[], dict[str, str]]
+    ) -> None:
+        self._network, self._handlers, self._cgroups = network, handlers, cgroups
+        self._config, self._stages = config, stages
+        self._features: dict[str, Features] = {}
+
+    async def learn(self) -> None:
+        """Ask the runtimes what they can do; once, since it costs a process each."""
+        self._features = await self._handlers.features()
+
+    async def network(self) -> NetworkStatus:
+        return await self._network.status()
+
+    def handlers(self) -> dict[str, Features]:
+        return self._features
+
+    @property
+    def cgroup_driver(self) -> Naming:
+        return self._cgroups.naming
+
+    def info(self) -> dict[str, str]:
+        facts = {
+            "version": __version__,
+            "root": str(self._config.state.root),
+            "run": str(self._config.state.run),
+            "runtime": self._handlers.explain(),
+            "network": self._network.config_name,
+            "cgroups": self._cgroups.version,
+            "operations": self._stages(),
+        }
+        return {"config": json.dumps(facts)}
+
+
+class Daemon:
+    """One daemon on one root. `start` and `stop` bracket its life; containers outlive it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._serving = False
+        self.layout = Layout(config.state.root, config.state.run)
+        self.layout.create()
+        self._lock = DirectoryLock(self.layout.lock)
+        self._tasks = Tasks("daemon")
+        self._metrics = Metrics()
+        self._stop_metrics: Callable[[], None] | None = None
+        self._compose()
+
+    def _compose(self) -> None:
+        config, layout = self._config, self.layout
+        self._store = Store(layout.database)
+        containers, sandboxes = Containers(self._store), Sandboxes(self._store)
+        self._handlers = Handlers(config.runtime, layout.runtime_roots)
+        cgroups = cgroup_driver(config.cgroup)
+        self._network = CniNetwork(config.network, layout.run)
+        self._registry = RegistryClient(config.registry)
+        snapshots = OverlaySnapshotter(layout, self._store)
+        self._images = Images(
+            layout=layout, store=self._store, settings=config.image, registry=self._registry,
+            content=ContentStore(layout.content), snapshotter=snapshots,
+            in_use=lambda image_id: [c.id for c in containers if c.record.image_id == image_id],
+        )  # fmt: skip
+        pods = SandboxCollaborators(layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox)
+        on = ContainerCollaborators(
+            layout, containers, self._images, snapshots, self._handlers, Conmon(config.monitor, layout.exits),
+            cgroups, config.container,
+        )  # fmt: skip
+        self._backend = NativeBackend(pods, on, self._tasks)
+        self._node = Node(self._network, self._handlers, cgroups, config, self._backend.stages)
+        self._server = Server(config.server, Interceptors(self._metrics, lambda: self._serving))
+        self._server.serve(
+            api_pb2.DESCRIPTOR.services_by_name["RuntimeService"], RuntimeService(self._backend, self._node, layout)
+        )
+        self._server.serve(api_pb2.DESCRIPTOR.services_by_name["ImageService"], ImageService(self._images))
+        self._server.serve(podwright_pb2.DESCRIPTOR.services_by_name["Podwright"], PodwrightService(self._images))
+        self._metrics.gauge("sandboxes", "Pods in the store.", lambda: float(len(sandboxes)))
+        self._metrics.gauge("containers", "Containers in the store.", lambda: float(len(containers)))
+        self._metrics.gauge("background_tasks", "Tasks of the daemon.", lambda: float(len(self._tasks)))
+
+    async def start(self) -> None:
+        """Recover, then serve: when the socket answers, every status is right."""
+        await self._images.recover()
+        await self._backend.recover()
+        await self._node.learn()
+        self._metrics.quarantined.set(self._store.quarantined())
+        if self._config.telemetry.metrics_address:
+            self._stop_metrics = self._metrics.serve(self._config.telemetry.metrics_address)
+        self._serving = True
+        await self._server.start()
+        log.info("serving", socket=str(self._config.server.socket), runtime=self._handlers.explain())
+        notify("READY=1")
+
+    async def stop(self) -> None:
+        """Stop serving. Containers and their monitors run on."""
+        notify("STOPPING=1")
+        await self._server.stop()
+        self._serving = False
+        if self._stop_metrics is not None:
+            self._stop_metrics()
+        await self._tasks.close()
+        await self._images.close()
+        await self._network.close()
+        await self._registry.close()
+        self._store.close()
+        self._lock.release()
+
+
+def serve(config: Config) -> int:
+    """Run a daemon until SIGTERM or SIGINT. Gives the exit status."""
+    logging.configure(config.telemetry.log_level, as_json=config.telemetry.log_format == "json")
+    try:
+        return asyncio.run(_serve(config))
+    except PodwrightError as error:
+        log.error("can't start", error=str(error))
+        return 1
+
+
+async def _serve(config: Config) -> int:
+    daemon = Daemon(config)
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    await daemon.start()
+    await asked_to_stop.wait()
+    log.info("stopping; containers run on", host=socket.gethostname())
+    await daemon.stop()
+    return 0

@@ -1,0 +1,74 @@
+"""A pod's place in the network: what CNI is asked for, and giving it back."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from podwright.criapi import api_pb2 as pb
+from podwright.base.errors import InvalidArgument
+from podwright.network.base import Bandwidth, PodDns, PodNetwork, PortMapping
+from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.model import Sandbox
+
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)\Z")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_PROTOCOLS = {pb.TCP: "tcp", pb.UDP: "udp", pb.SCTP: "sctp"}
+
+
+def network_request(on: Collaborators, sandbox: Sandbox, *, netns_exists: bool) -> PodNetwork:
+    """What the network room needs to know. Ports without a host port are not mapped."""
+    config = sandbox.config
+    return PodNetwork(
+        sandbox_id=sandbox.id,
+        name=config.metadata.name,
+        namespace=config.metadata.namespace,
+        uid=config.metadata.uid,
+        netns=on.layout.namespace(sandbox.id, "net") if netns_exists else None,
+        port_mappings=tuple(
+            PortMapping(
+                protocol=_PROTOCOLS[mapping.protocol], container_port=mapping.container_port,
+                host_port=mapping.host_port, host_ip=mapping.host_ip,
+            )
+            for mapping in config.port_mappings
+            if mapping.host_port > 0
+        ),
+        dns=PodDns(
+            servers=tuple(config.dns_config.servers),
+            searches=tuple(config.dns_config.searches),
+            options=tuple(config.dns_config.options),
+        ),
+        bandwidth=Bandwidth(
+            ingress_bps=_bits_per_second(config, "kubernetes.io/ingress-bandwidth"),
+            egress_bps=_bits_per_second(config, "kubernetes.io/egress-bandwidth"),
+        ),
+        cgroup_path=on.cgroups.kernel_path(sandbox.record.cgroup_parent) if sandbox.record.cgroup_parent else "",
+        annotations=dict(config.annotations),
+    )  # fmt: skip
+
+
+def _bits_per_second(config: pb.PodSandboxConfig, annotation: str) -> int:
+    """A Kubernetes quantity such as 10M or 1Gi; 0 where the annotation is absent."""
+    text = config.annotations.get(annotation, "")
+    if not text:
+        return 0
+    match = _QUANTITY.match(text)
+    if match is None:
+        raise InvalidArgument(f"{text!r} is not a quantity like 10M", field=f"config.annotations[{annotation!r}]")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+async def join_network(on: Collaborators, sandbox: Sandbox) -> None:
+    """CNI ADD; the result is stored before the pod is told to exist, so that a restart knows its addresses."""
+    result = await on.network.add(network_request(on, sandbox, netns_exists=True))
+    on.sandboxes.update(sandbox.id, network=result)
+
+
+async def leave_network(on: Collaborators, sandbox: Sandbox) -> None:
+    """CNI DEL, once; also with the namespace gone (after a reboot), because addresses are leased on disk."""
+    record = sandbox.record
+    if not record.network_wanted or record.network_released_at:
+        return
+    netns_exists = on.layout.namespace(sandbox.id, "net").exists()
+    await on.network.delete(network_request(on, sandbox, netns_exists=netns_exists), record.network)
+    on.sandboxes.update(sandbox.id, network_released_at=time.time_ns())

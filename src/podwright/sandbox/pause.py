@@ -1,0 +1,107 @@
+"""The sandbox container: a process that holds a shared PID namespace, for pods that ask for one.
+
+Pods without a shared PID namespace have none: their namespaces are pinned. The process is catatonit in its
+pause mode, which reaps what the pod's containers orphan; its file system holds that one program, read-only.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from podwright.base.errors import FailedPrecondition
+from podwright.base.files import remove_tree, write_plain
+from podwright.criapi import api_pb2 as pb
+from podwright.linux import mounts
+from podwright.linux.pidfd import ProcessIdentity, identify, is_alive
+from podwright.linux.process import find_program
+from podwright.monitor.base import Launch, Monitor
+from podwright.oci.runtime_spec import Linux, Mount, Namespace, Process, Root, Spec, User
+from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.model import Sandbox
+from podwright.security.seccomp import default_profile
+
+PROGRAM = "catatonit"
+_OCI_NAMES = {"net": "network", "ipc": "ipc", "uts": "uts"}
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Starts and removes sandbox containers. A sandbox container has the pod's id as its own."""
+
+    on: Collaborators
+    monitor: Monitor
+
+    def wanted(self, sandbox: Sandbox) -> bool:
+        """Whether the pod needs one: its containers share a PID namespace."""
+        return sandbox.namespace_options.pid == pb.POD
+
+    async def start(self, sandbox: Sandbox) -> None:
+        """Create and start it. Raises FailedPrecondition when catatonit is not installed."""
+        program = find_program(PROGRAM)
+        if program is None:
+            raise FailedPrecondition(f"a pod with a shared PID namespace needs {PROGRAM}: install it (Debian: {PROGRAM})")
+        bundle = self._bundle(sandbox)
+        self._make_rootfs(bundle, program)
+        write_plain(bundle / "config.json", msgspec.json.encode(self._spec(sandbox)), mode=0o600)
+        runtime = self.on.handlers.runtime(sandbox.record.handler)
+        created = await self.monitor.create(
+            Launch(container_id=sandbox.id, name="pause", bundle=bundle, command=runtime.command)
+        )
+        self.on.sandboxes.update(
+            sandbox.id, pause_pid=created.process.pid, pause_start_time=created.process.start_time,
+            pause_monitor_pid=created.monitor.pid,
+        )  # fmt: skip
+        await runtime.start(sandbox.id)
+
+    def alive(self, sandbox: Sandbox) -> bool:
+        """Whether it still runs, for pods that have one."""
+        record = sandbox.record
+        return bool(record.pause_pid) and is_alive(ProcessIdentity(record.pause_pid, record.pause_start_time))
+
+    async def remove(self, sandbox: Sandbox) -> None:
+        """Kill and forget it; idempotent, and nothing to do for a pod that has none."""
+        bundle = self._bundle(sandbox)
+        if not self.wanted(sandbox) or not bundle.exists():
+            return
+        await self.on.handlers.runtime(sandbox.record.handler).delete(sandbox.id, force=True)
+        if (monitor := identify(sandbox.record.pause_monitor_pid)) is not None:
+            await self.monitor.gone(sandbox.id, monitor)
+        self.monitor.forget(sandbox.id)
+        mounts.unmount_tree(bundle)
+        remove_tree(bundle)
+
+    def _bundle(self, sandbox: Sandbox) -> Path:
+        return self.on.layout.sandbox(sandbox.id) / "pause"
+
+    def _make_rootfs(self, bundle: Path, program: Path) -> None:
+        rootfs = bundle / "rootfs"
+        for directory in (bundle, rootfs, rootfs / "proc", rootfs / "dev", rootfs / "sys"):
+            directory.mkdir(mode=0o755, exist_ok=True)
+        shutil.copyfile(program, rootfs / "pause")
+        (rootfs / "pause").chmod(0o755)
+
+    def _spec(self, sandbox: Sandbox) -> Spec:
+        namespaces = [Namespace(type="pid"), Namespace(type="mount")]
+        namespaces += [
+            Namespace(type=_OCI_NAMES[kind], path=str(self.on.layout.namespace(sandbox.id, kind)))
+            for kind in sandbox.record.pinned
+        ]
+        return Spec(
+            process=Process(
+                args=["/pause", "-P"], cwd="/", user=User(uid=65535, gid=65535), env=["PATH=/"],
+                no_new_privileges=True,
+            ),
+            root=Root(path="rootfs", readonly=True),
+            mounts=[Mount(destination="/proc", type="proc", source="proc", options=["nosuid", "noexec", "nodev"])],
+            linux=Linux(
+                namespaces=namespaces,
+                cgroups_path=self.on.cgroups.container_path(sandbox.record.cgroup_parent, sandbox.id),
+                seccomp=default_profile(frozenset()),
+                masked_paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"],
+                readonly_paths=["/proc/sys", "/proc/sysrq-trigger"],
+            ),
+        )  # fmt: skip

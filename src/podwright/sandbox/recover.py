@@ -1,0 +1,50 @@
+"""After a restart: pods that were half made are taken down, ready ones keep their addresses, orphans go."""
+
+from __future__ import annotations
+
+import time
+
+from podwright.base.files import remove_tree
+from podwright.base.log import get_logger, log_context
+from podwright.linux import mounts
+from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.model import Sandbox
+from podwright.sandbox.pause import Pause
+from podwright.sandbox.remove import remove_sandbox
+from podwright.sandbox.stop import stop_sandbox
+from podwright.state.boot import boot_id
+
+log = get_logger(__name__)
+
+
+async def recover_sandboxes(on: Collaborators, pause: Pause) -> None:
+    """Bring every record up to date; after the containers were."""
+    for sandbox in on.sandboxes:
+        with log_context(pod=sandbox.id[:13]):
+            try:
+                await _recover(on, pause, sandbox)
+            except Exception as error:
+                # It stays visible and NOTREADY; Stop and Remove come back to it.
+                log.error("pod can't be recovered", error=repr(error))
+    for directory in on.layout.sandboxes.iterdir():
+        if directory.name not in on.sandboxes:
+            log.info("an orphaned pod directory is removed", directory=str(directory))
+            mounts.unmount_tree(directory)
+            remove_tree(directory)
+
+
+async def _recover(on: Collaborators, pause: Pause, sandbox: Sandbox) -> None:
+    record = sandbox.record
+    if not record.ready_at:
+        log.info("a half-made pod is taken down")
+        await stop_sandbox(on, pause, sandbox)
+        await remove_sandbox(on, sandbox)
+        return
+    if record.stopped_at or record.boot != boot_id():
+        return
+    if not all(mounts.is_mount_point(on.layout.namespace(sandbox.id, kind)) for kind in record.pinned):
+        log.warning("a pod has lost its namespaces and is no longer ready")
+        on.sandboxes.update(sandbox.id, stopped_at=time.time_ns())
+    elif pause.wanted(sandbox) and not pause.alive(sandbox):
+        log.warning("a pod has lost its sandbox container and is no longer ready")
+        on.sandboxes.update(sandbox.id, stopped_at=time.time_ns())

@@ -1,0 +1,139 @@
+"""RunPodSandbox, step by step. Each step's undo is registered before the step, and is what stop and remove call."""
+
+from __future__ import annotations
+
+import socket
+import time
+from functools import partial
+from pathlib import Path
+
+from podwright.base.errors import AlreadyExists, InvalidArgument
+from podwright.base.files import remove_tree
+from podwright.base.ids import new_id
+from podwright.base.inflight import Stage
+from podwright.base.log import get_logger, log_context
+from podwright.base.tasks import in_thread
+from podwright.base.undo import Undo
+from podwright.criapi import api_pb2 as pb
+from podwright.network import namespaces
+from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.files import mount_shm, write_pod_files
+from podwright.sandbox.model import Sandbox, SandboxRecord
+from podwright.sandbox.network import join_network, leave_network
+from podwright.sandbox.pause import Pause
+from podwright.sandbox.stop import remove_cgroups, unpin
+from podwright.sandbox.sysctls import check_sysctls
+from podwright.state.boot import boot_id
+
+log = get_logger(__name__)
+
+
+async def run_sandbox(on: Collaborators, pause: Pause, config: pb.PodSandboxConfig, handler: str, stage: Stage) -> Sandbox:
+    """Make a pod READY, or leave nothing. Where undoing fails the record stays, NOTREADY, for Stop and Remove.
+
+    Raises InvalidArgument, AlreadyExists, and what the drivers raise.
+    """
+    on.handlers.runtime(handler)  # an unknown handler is refused before anything is made
+    sysctls = check_pod(config)
+    sandbox = reserve(on, config, handler)
+    with log_context(pod_id=sandbox.id[:13]):
+        async with Undo("run sandbox", timeout_s=on.settings.undo_timeout_s) as undo:
+            undo.add("forget the record", partial(_forget, on, sandbox, undo))
+            async with on.locks.hold(sandbox.id):
+                await _bring_up(on, pause, sandbox, sysctls, undo, stage)
+            on.sandboxes.hidden.discard(sandbox.id)
+            undo.keep()
+        log.info("pod is ready", ips=sandbox.ips or None)
+    return sandbox
+
+
+async def _bring_up(
+    on: Collaborators, pause: Pause, sandbox: Sandbox, sysctls: dict[str, str], undo: Undo, stage: Stage
+) -> None:
+    stage("pod directory")
+    directory = on.layout.sandbox(sandbox.id)
+    undo.add("remove the pod directory", partial(remove_tree, directory))
+    directory.mkdir(mode=0o711)
+    if sandbox.config.log_directory:
+        Path(sandbox.config.log_directory).mkdir(mode=0o755, parents=True, exist_ok=True)
+    stage("namespaces")
+    undo.add("unpin namespaces", partial(unpin, on, sandbox))
+    await pin(on, sandbox, sysctls)
+    if sandbox.record.network_wanted:
+        stage("network")
+        undo.add("leave the network", partial(leave_network, on, sandbox))
+        await join_network(on, sandbox)
+    stage("cgroup")
+    undo.add("remove cgroups", partial(remove_cgroups, on, sandbox))
+    make_cgroups(on, sandbox)
+    stage("pod files")
+    write_pod_files(on.layout, sandbox)
+    mount_shm(on.layout, sandbox, size_bytes=on.settings.shm_size_bytes)
+    if pause.wanted(sandbox):
+        stage("sandbox container")
+        undo.add("remove the sandbox container", partial(pause.remove, sandbox))
+        await pause.start(sandbox)
+    on.sandboxes.update(sandbox.id, ready_at=time.time_ns())
+    stage("ready")
+
+
+def check_pod(config: pb.PodSandboxConfig) -> dict[str, str]:
+    """What can be known to be wrong before anything is made; gives the checked sysctls."""
+    options = config.linux.security_context.namespace_options
+    if config.hostname and options.network == pb.NODE and config.hostname != socket.gethostname():
+        raise InvalidArgument("can't differ from the node's on the host network", field="config.hostname")
+    return check_sysctls(
+        config.linux.sysctls, host_network=options.network == pb.NODE, host_ipc=options.ipc == pb.NODE
+    )
+
+
+def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> Sandbox:
+    """Store the record, before the first side effect. The name is taken by the record itself."""
+    metadata = config.metadata
+    key = (metadata.name, metadata.namespace, metadata.uid, metadata.attempt)
+    if (taken := on.sandboxes.by_key(key)) is not None:
+        raise AlreadyExists(
+            f"pod {metadata.namespace}/{metadata.name} attempt {metadata.attempt} exists as {taken.id[:13]}: remove it first"
+        )
+    sandbox_id = new_id()
+    options = config.linux.security_context.namespace_options
+    host_network = options.network == pb.NODE
+    parent = on.cgroups.pod_parent(config.linux.cgroup_parent, sandbox_id)
+    pinned = [kind for kind, host in (("net", host_network), ("ipc", options.ipc == pb.NODE), ("uts", host_network)) if not host]
+    on.sandboxes.hidden.add(sandbox_id)
+    return on.sandboxes.add(
+        SandboxRecord(
+            id=sandbox_id, config=config.SerializeToString(), handler=handler,
+            created_at=on.sandboxes.next_created_at(), boot=boot_id(), cgroup_parent=parent,
+            made_cgroups=tuple(on.cgroups.missing_parents(parent)), pinned=tuple(pinned),
+            hostname=socket.gethostname() if host_network else config.hostname or sandbox_id[:12],
+            network_wanted=not host_network,
+        )
+    )  # fmt: skip
+
+
+async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> None:
+    """Make and pin the namespaces that the pod owns; a thread does it, since unshare(2) is per thread."""
+    paths = {kind: on.layout.namespace(sandbox.id, kind) for kind in sandbox.record.pinned}
+    if not paths:
+        return
+    if "net" in paths and on.settings.unprivileged_ports:
+        sysctls = {"net.ipv4.ip_unprivileged_port_start": "0", **sysctls}
+    if "net" in paths and on.settings.unprivileged_icmp:
+        sysctls = {"net.ipv4.ping_group_range": "0 2147483647", **sysctls}
+    hostname = sandbox.record.hostname if "uts" in paths else ""
+    await in_thread(partial(namespaces.pin, paths, hostname=hostname, sysctls=sysctls))
+
+
+def make_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
+    """The pod's cgroup, where the kubelet has not made it; only what we make is ours to remove."""
+    on.cgroups.create_parent(sandbox.record.cgroup_parent)
+
+
+def _forget(on: Collaborators, sandbox: Sandbox, undo: Undo) -> None:
+    """The last undo: a record whose pod could not be taken down stays visible, so that somebody comes back to it."""
+    if undo.failed:
+        on.sandboxes.hidden.discard(sandbox.id)
+        log.error("a pod that failed to start could not be taken down whole", steps=undo.failed)
+        return
+    on.sandboxes.remove(sandbox.id)

@@ -1,4 +1,7 @@
-"""The composition root: settings → objects → recover → serve → run until a signal. The only file that knows every room."""
+"""The composition root: settings → objects → recover → serve → run until a signal.
+
+The only file that knows every room.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,12 @@ class Node:
     """What Status and RuntimeConfig say; implements `cri.runtime_service.NodeStatus`."""
 
     def __init__(
-        self, network: Network, handlers: Handlers, cgroups: CgroupDriver, config: Config, stages: Callable[[], dict[str, str]]
+        self,
+        network: Network,
+        handlers: Handlers,
+        cgroups: CgroupDriver,
+        config: Config,
+        stages: Callable[[], dict[str, str]],
     ) -> None:
         self._network, self._handlers, self._cgroups = network, handlers, cgroups
         self._config, self._stages = config, stages

@@ -153,5 +153,3 @@ class NativeBackend:
     def stages(self) -> dict[str, str]:
         """What runs now, and how far it has come; part of the verbose Status."""
         return self._running.stages()
-
-

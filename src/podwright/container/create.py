@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-
-
-
 from functools import partial
 from pathlib import Path
 
@@ -125,7 +122,9 @@ def prepare_host(rootfs: Path, built: Built) -> None:
         try:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
-            raise InvalidArgument(f"{directory} is missing and can't be made: {error.strerror}", field="mounts") from error
+            raise InvalidArgument(
+                f"{directory} is missing and can't be made: {error.strerror}", field="mounts"
+            ) from error
     cwd = built.spec.process.cwd
     try:
         make_directories_in_root(rootfs, cwd)

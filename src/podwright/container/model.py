@@ -89,7 +89,7 @@ class Container:
         return container_key(self.record.sandbox_id, self.config)
 
     @property
-    def state(self) -> pb.ContainerState:
+    def state(self) -> pb.ContainerState.ValueType:
         record = self.record
         if record.finished_at:
             return pb.CONTAINER_EXITED

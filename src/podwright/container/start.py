@@ -36,7 +36,9 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
             raise
         # Taken after the start, so that a status never says RUNNING of a process that has not begun; one that
         # has ended meanwhile was recorded with started_at 0 and gets its start here.
-        on.containers.update(container.id, started_at=min(time.time_ns(), container.record.finished_at or time.time_ns()))
+        on.containers.update(
+            container.id, started_at=min(time.time_ns(), container.record.finished_at or time.time_ns())
+        )
 
 
 async def _record_failure(on: Collaborators, exits: Exits, container: Container, error: PodwrightError) -> None:

@@ -35,7 +35,9 @@ class Interceptors:
         self._metrics = metrics
         self._ready = ready
 
-    def unary(self, name: str, method: Unary) -> Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
+    def unary(
+        self, name: str, method: Unary
+    ) -> Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
         quiet = any(word in name for word in _QUIET)
 
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
@@ -114,6 +116,6 @@ def subject_of(request: Any) -> dict[str, str]:
             subject["pod"] = f"{metadata.namespace}/{metadata.name}"
         else:
             subject["container_name"] = metadata.name
-    if "image" in fields and isinstance(request.image, Message):
+    if "image" in fields and fields["image"].message_type is not None:
         subject["image"] = request.image.image
     return subject

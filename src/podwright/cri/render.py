@@ -16,7 +16,7 @@ from podwright.sandbox.model import Sandbox
 from podwright.state.layout import Layout
 
 
-def sandbox_state(sandbox: Sandbox) -> pb.PodSandboxState:
+def sandbox_state(sandbox: Sandbox) -> pb.PodSandboxState.ValueType:
     return pb.SANDBOX_READY if sandbox.ready else pb.SANDBOX_NOTREADY
 
 
@@ -68,7 +68,7 @@ def container_status(container: Container) -> pb.ContainerStatus:
     """ContainerStatus"""
     config, record = container.config, container.record
     named = pb.ImageSpec(image=user_image(config), annotations=config.image.annotations)
-    status = pb.ContainerStatus(
+    return pb.ContainerStatus(
         id=container.id, metadata=config.metadata, state=container.state,
         created_at=record.created_at or record.reserved_at, started_at=record.started_at,
         finished_at=record.finished_at, exit_code=record.exit_code, image=named, image_ref=record.image_ref,
@@ -81,7 +81,6 @@ def container_status(container: Container) -> pb.ContainerStatus:
             )
         ),
     )  # fmt: skip
-    return status
 
 
 def user_image(config: pb.ContainerConfig) -> str:

@@ -38,9 +38,7 @@ class Server:
     def serve(self, descriptor: ServiceDescriptor, service: object) -> None:
         """Register all methods of a service. `service` has an `async def` by the name of each RPC that it offers."""
         handlers = {method.name: self._handler(method, service) for method in descriptor.methods}
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(descriptor.full_name, handlers),)
-        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(descriptor.full_name, handlers),))
 
     def _handler(self, method: MethodDescriptor, service: object) -> grpc.RpcMethodHandler[Any, Any]:
         request_type = message_factory.GetMessageClass(method.input_type)

@@ -19,7 +19,9 @@ def pod_config(config: pb.PodSandboxConfig) -> None:
     _name(config.metadata.namespace, "config.metadata.namespace")
     _name(config.metadata.uid, "config.metadata.uid")
     if len(config.hostname) > _HOSTNAME_LIMIT:
-        raise InvalidArgument(f"has {len(config.hostname)} bytes, the kernel takes {_HOSTNAME_LIMIT}", field="config.hostname")
+        raise InvalidArgument(
+            f"has {len(config.hostname)} bytes, the kernel takes {_HOSTNAME_LIMIT}", field="config.hostname"
+        )
     if config.log_directory and not config.log_directory.startswith("/"):
         raise InvalidArgument(f"must be an absolute path, not {config.log_directory!r}", field="config.log_directory")
     _port_mappings(config)
@@ -62,9 +64,7 @@ def container_config(config: pb.ContainerConfig) -> None:
         if not env.key or "=" in env.key or "\0" in env.key:
             raise InvalidArgument(f"{env.key!r} is not a variable's name", field=f"config.envs[{at}].key")
     _group_without_user(config.linux.security_context, "config.linux.security_context")
-    _user_namespace(
-        config.linux.security_context.namespace_options, "config.linux.security_context.namespace_options"
-    )
+    _user_namespace(config.linux.security_context.namespace_options, "config.linux.security_context.namespace_options")
 
 
 def _log_path(log_path: str) -> None:

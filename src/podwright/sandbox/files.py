@@ -24,7 +24,7 @@ def write_pod_files(layout: Layout, sandbox: Sandbox) -> None:
 
 
 def resolv_conf(config: pb.PodSandboxConfig) -> bytes:
-    """The request's servers, searches and options in their order; the host's file where it names none. resolv.conf(5)."""
+    """The request's servers, searches and options in their order; without any, the host's file. resolv.conf(5)."""
     if not config.HasField("dns_config"):
         return _host_file("resolv.conf")
     dns = config.dns_config

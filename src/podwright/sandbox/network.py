@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from podwright.criapi import api_pb2 as pb
 from podwright.base.errors import InvalidArgument
+from podwright.criapi import api_pb2 as pb
 from podwright.network.base import Bandwidth, PodDns, PodNetwork, PortMapping
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox

@@ -43,7 +43,9 @@ class Pause:
         """Create and start it. Raises FailedPrecondition when catatonit is not installed."""
         program = find_program(PROGRAM)
         if program is None:
-            raise FailedPrecondition(f"a pod with a shared PID namespace needs {PROGRAM}: install it (Debian: {PROGRAM})")
+            raise FailedPrecondition(
+                f"a pod with a shared PID namespace needs {PROGRAM}: install it (Debian: {PROGRAM})"
+            )
         bundle = self._bundle(sandbox)
         self._make_rootfs(bundle, program)
         write_plain(bundle / "config.json", msgspec.json.encode(self._spec(sandbox)), mode=0o600)

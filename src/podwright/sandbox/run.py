@@ -28,7 +28,9 @@ from podwright.state.boot import boot_id
 log = get_logger(__name__)
 
 
-async def run_sandbox(on: Collaborators, pause: Pause, config: pb.PodSandboxConfig, handler: str, stage: Stage) -> Sandbox:
+async def run_sandbox(
+    on: Collaborators, pause: Pause, config: pb.PodSandboxConfig, handler: str, stage: Stage
+) -> Sandbox:
     """Make a pod READY, or leave nothing. Where undoing fails the record stays, NOTREADY, for Stop and Remove.
 
     Raises InvalidArgument, AlreadyExists, and what the drivers raise.
@@ -82,9 +84,7 @@ def check_pod(config: pb.PodSandboxConfig) -> dict[str, str]:
     options = config.linux.security_context.namespace_options
     if config.hostname and options.network == pb.NODE and config.hostname != socket.gethostname():
         raise InvalidArgument("can't differ from the node's on the host network", field="config.hostname")
-    return check_sysctls(
-        config.linux.sysctls, host_network=options.network == pb.NODE, host_ipc=options.ipc == pb.NODE
-    )
+    return check_sysctls(config.linux.sysctls, host_network=options.network == pb.NODE, host_ipc=options.ipc == pb.NODE)
 
 
 def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> Sandbox:
@@ -93,13 +93,18 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
     key = (metadata.name, metadata.namespace, metadata.uid, metadata.attempt)
     if (taken := on.sandboxes.by_key(key)) is not None:
         raise AlreadyExists(
-            f"pod {metadata.namespace}/{metadata.name} attempt {metadata.attempt} exists as {taken.id[:13]}: remove it first"
+            f"pod {metadata.namespace}/{metadata.name} attempt {metadata.attempt} exists as {taken.id[:13]}: "
+            "remove it first"
         )
     sandbox_id = new_id()
     options = config.linux.security_context.namespace_options
     host_network = options.network == pb.NODE
     parent = on.cgroups.pod_parent(config.linux.cgroup_parent, sandbox_id)
-    pinned = [kind for kind, host in (("net", host_network), ("ipc", options.ipc == pb.NODE), ("uts", host_network)) if not host]
+    pinned = [
+        kind
+        for kind, host in (("net", host_network), ("ipc", options.ipc == pb.NODE), ("uts", host_network))
+        if not host
+    ]
     on.sandboxes.hidden.add(sandbox_id)
     return on.sandboxes.add(
         SandboxRecord(

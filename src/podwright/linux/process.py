@@ -109,17 +109,19 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
+    new_session: bool = False,
 ) -> Process:
     """Start `argv` in a process group of its own. `env` replaces the environment; the default is a clean one.
 
-    Raises ProgramMissing.
+    `new_session`: in a session of its own as well, for what outlives us. Raises ProgramMissing.
     """
     try:
         popen = subprocess.Popen(
             [os.fspath(word) for word in argv],
             stdin=stdin, stdout=stdout, stderr=stderr,
             env=dict(clean_environment() if env is None else env),
-            cwd=cwd, pass_fds=tuple(pass_fds), process_group=0,
+            cwd=cwd, pass_fds=tuple(pass_fds),
+            start_new_session=new_session, process_group=None if new_session else 0,
         )  # fmt: skip
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise ProgramMissing(f"can't run {os.fspath(argv[0])}: {error.strerror}; is it installed?") from error

@@ -8,6 +8,7 @@ from podwright.base.locks import KeyedLocks
 from podwright.cgroup.base import CgroupDriver
 from podwright.container.model import Containers
 from podwright.container.settings import Settings
+from podwright.container.spec.facts import HostFacts
 from podwright.image.service import Images
 from podwright.monitor.base import Monitor
 from podwright.runtime.handlers import Handlers
@@ -27,4 +28,5 @@ class Collaborators:
     monitor: Monitor
     cgroups: CgroupDriver
     settings: Settings
+    host: HostFacts
     locks: KeyedLocks = field(default_factory=KeyedLocks)

@@ -1,0 +1,100 @@
+"""What a snapshotter is: the Protocols that image and container code see, and their data. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from podwright.oci.digest import Digest
+from podwright.snapshot.layer import BlobSource
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that is unpacked. `size_bytes` counts file data, `inodes` entries."""
+
+    diff_id: Digest
+    size_bytes: int
+    inodes: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a tree takes on disk: allocated bytes, and inodes."""
+
+    bytes: int
+    inodes: int
+
+
+class LayerStore(Protocol):
+    """Where layers are unpacked to: the image room's view.
+
+    A layer is unpacked once, whatever images share it, and any number at the same time: `apply` reads a blob, in a
+    sandbox, into a directory that nobody sees, verifies the diff id, and commits. Before that there is no such layer;
+    after an error or a crash nothing of it is left. Layers know nothing of each other, so `commit` makes the stack:
+    it looks for what a layer leaves to those beneath it (directories that it uses and does not describe, links to
+    files that it does not hold) and settles that once. Only a committed stack can be mounted.
+
+    What is not to be kept any longer is the caller's to know: `collect` deletes all layers and stacks that are in
+    neither the caller's stacks nor a container's.
+
+    All calls are idempotent. Errors: see `layer.Unpacker.unpack`; InvalidArgument for a diff id that doesn't match.
+    """
+
+    def layer(self, diff_id: Digest) -> Layer | None:
+        """An unpacked layer."""
+
+    async def apply(self, diff_id: Digest, blob: BlobSource) -> Layer:
+        """Unpack a layer; at once when it is there."""
+
+    def committed(self, chain: Sequence[Digest]) -> bool:
+        """Whether the stack of these layers (the lowest first) can be mounted."""
+
+    async def commit(self, chain: Sequence[Digest]) -> None:
+        """Make the stack of layers that are all unpacked. Raises NotFound, InvalidArgument."""
+
+    async def collect(self, keep: Collection[Sequence[Digest]], busy: Collection[Digest]) -> int:
+        """Delete every stack that is neither in `keep` nor under a container, and layers of no stack nor `busy`.
+
+        Gives the number of layers that are gone.
+        """
+
+    def warm(self) -> None:
+        """Something will be unpacked soon."""
+
+    def usage_of_layers(self) -> Usage:
+        """What all layers take, from records: no disk is asked."""
+
+
+class Snapshotter(Protocol):
+    """Where containers get their root file systems from: the container room's view.
+
+    `prepare(key, chain)` gives container `key` a writable directory of its own over a committed stack; nothing is
+    mounted yet. `mount(key, target)` shows the union at `target`; several targets may show it. What is written goes
+    to the container's directory and is there after an unmount, a restart of the daemon and of the machine. `remove`
+    forgets the key and deletes in the background. Layers under a prepared key are kept, whatever becomes of images.
+
+    `prepare`, `mount`, `unmount` take well under a millisecond and are called in the event loop's thread. All calls
+    are idempotent.
+    """
+
+    def prepare(self, key: str, chain: Sequence[Digest]) -> None:
+        """Make the container's directories. Raises NotFound when the stack isn't committed, ResourceExhausted."""
+
+    def mount(self, key: str, target: Path, *, read_only: bool = False) -> None:
+        """Mount the union at the directory `target`. Raises NotFound for an unknown key, Internal."""
+
+    def unmount(self, target: Path) -> None:
+        """Unmount what is mounted at `target`; nothing there is success."""
+
+    async def remove(self, key: str) -> None:
+        """Forget `key`; unmount first. An unknown key is success."""
+
+    def usage(self, key: str) -> Usage:
+        """What the container wrote. Walks its directory: call it in a thread. Raises NotFound."""
+
+    @property
+    def mountpoint(self) -> Path:
+        """A path on the file system that layers and containers take space of."""

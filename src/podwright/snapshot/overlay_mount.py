@@ -1,0 +1,130 @@
+"""The overlay mount itself, whatever the number of layers and the kernel's age.
+
+From Linux 6.5 on each layer is a parameter of its own (fsconfig(2), `lowerdir+`). Older kernels take all options in
+one page; there the names of layers are a few characters relative to a directory, and the mount is made by a thread
+that has a working directory of its own. Both reach the kernel's limit of 500 layers: with names of three characters
+500 layers take 1.8 kB of the 4 kB page. kernel.org: filesystems/overlayfs, "Multiple lower layers".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from podwright.base.errors import InvalidArgument
+from podwright.linux import syscalls as sys
+
+MAX_LAYERS = 500
+_MAX_PARAMETER = 255  # fsconfig(2) copies at most so many characters of a value
+# Files keep working when a lower one is replaced offline, and containers never share an upper directory.
+_OPTIONS = {"index": "off"}
+
+
+def mount_overlay(
+    layers: Path, names: Sequence[str], target: Path, *, writable: Path | None = None, read_only: bool = False
+) -> None:
+    """Mount the directories `names` below `layers`, the uppermost first, at `target`.
+
+    `writable` holds the directories `upper` and `work`. Raises InvalidArgument beyond the kernel's limit, OSError.
+    """
+    check_depth(len(names))
+    attributes = sys.MOUNT_ATTR_RDONLY if read_only else 0
+    mount_fd = _open_by_parameters(layers, names, writable, attributes)
+    if mount_fd is None:
+        _mount_by_page(layers, names, writable, target, read_only=read_only)
+        return
+    try:
+        sys.move_mount(mount_fd, "", sys.AT_FDCWD, os.fspath(target), sys.MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(mount_fd)
+
+
+def check_depth(layers: int) -> None:
+    """Raises InvalidArgument when the kernel can't stack so many."""
+    if layers > MAX_LAYERS:
+        raise InvalidArgument(f"the image needs {layers} layers; the kernel's overlayfs stacks at most {MAX_LAYERS}")
+
+
+def _open_by_parameters(layers: Path, names: Sequence[str], writable: Path | None, attributes: int) -> int | None:
+    """A detached mount; None where the kernel knows no `lowerdir+` or a path is too long for a parameter."""
+    parameters = [("lowerdir+", os.fspath(layers / name)) for name in names]
+    if writable is not None:
+        parameters += [("upperdir", os.fspath(writable / "upper")), ("workdir", os.fspath(writable / "work"))]
+    if max(len(os.fsencode(value)) for _key, value in parameters) > _MAX_PARAMETER:
+        return None
+    context = sys.fsopen("overlay")
+    try:
+        for key, value in [*_OPTIONS.items(), *parameters]:
+            sys.fsconfig(context, sys.FSCONFIG_SET_STRING, key, value)
+        sys.fsconfig(context, sys.FSCONFIG_CMD_CREATE)
+        return sys.fsmount(context, sys.FSMOUNT_CLOEXEC, attributes)
+    except OSError as error:
+        if error.errno == errno.EINVAL and not _says_why(context):
+            return None
+        raise _explained(error, context) from error
+    finally:
+        os.close(context)
+
+
+def _says_why(context: int) -> str:
+    """What the kernel wrote about a failed context (fsopen(2), "read"), less what an old one says of `lowerdir+`."""
+    lines = []
+    try:
+        while line := os.read(context, 1024):
+            lines.append(line.decode(errors="replace").strip())
+    except OSError:  # ENODATA: that was all
+        pass
+    return "; ".join(line for line in lines if "lowerdir+" not in line and "Unknown parameter" not in line)
+
+
+def _explained(error: OSError, context: int) -> OSError:
+    why = _says_why(context)
+    return OSError(error.errno, f"overlay mount: {os.strerror(error.errno or 0)}{f' ({why})' if why else ''}")
+
+
+def _mount_by_page(
+    layers: Path, names: Sequence[str], writable: Path | None, target: Path, *, read_only: bool
+) -> None:
+    options = [f"{key}={value}" for key, value in _OPTIONS.items()] + ["lowerdir=" + ":".join(names)]
+    if writable is not None:
+        here = os.path.relpath(writable, layers)
+        options += [f"upperdir={here}/upper", f"workdir={here}/work"]
+    data = ",".join(options)
+    if len(data) >= os.sysconf("SC_PAGE_SIZE"):
+        raise InvalidArgument(f"the image has {len(names)} layers, more than this kernel takes; Linux 6.5 takes 500")
+    flags = sys.MS_RDONLY if read_only else 0
+    failed: list[OSError] = []
+
+    def mount() -> None:
+        try:
+            sys.unshare(sys.CLONE_FS)  # from here on the working directory is this thread's own
+            os.chdir(layers)
+            sys.mount("overlay", os.path.abspath(target), "overlay", flags, data)
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=mount, name="overlay mount")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def open_overlay(layers: Path, names: Sequence[str], scratch: Path) -> int:
+    """A directory descriptor of the read-only union of `names`; nothing stays mounted where others see it.
+
+    `scratch` is an empty directory that is mounted on for a moment, where the kernel makes no detached mount.
+    """
+    if len(names) == 1:
+        return os.open(layers / names[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount_fd = _open_by_parameters(layers, names, None, sys.MOUNT_ATTR_RDONLY)
+    if mount_fd is not None:
+        return mount_fd
+    _mount_by_page(layers, names, None, scratch, read_only=True)
+    try:
+        return os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        sys.umount2(os.fspath(scratch), sys.MNT_DETACH)

@@ -112,7 +112,7 @@ class PidsStats:
 
 @dataclass(frozen=True)
 class CgroupStats:
-    """The counters of one cgroup. `timestamp_ns` is when they were read, since the epoch; absent controllers are None."""
+    """The counters of one cgroup, read at `timestamp_ns` since the epoch. What has no controller here is None."""
 
     timestamp_ns: int
     cpu: CpuStats | None = None
@@ -124,9 +124,9 @@ class CgroupStats:
 class CgroupDriver(Protocol):
     """Cgroups by one naming, on one kernel layout.
 
-    A pod's parent is made by the kubelet, or by `create_parent` for clients that make none (crictl, play). What
-    `create_parent` returns is stored with the pod before it is used, and given back to `remove`, which takes away
-    empty directories only: so a parent that somebody else fills or uses stays.
+    A pod's parent is made by the kubelet, or by us for clients that make none (crictl, play): what `missing`
+    lists is stored with the pod, then `create_parent` makes it, and `remove` takes it away when the pod goes, empty
+    directories only: so a parent that somebody else fills or uses stays.
     """
 
     version: Version
@@ -140,6 +140,9 @@ class CgroupDriver(Protocol):
 
     def kernel_path(self, parent: str, container_id: str = "") -> str:
         """Where the kernel has the cgroup of `parent`, or of the container below it."""
+
+    def missing(self, parent: str) -> tuple[str, ...]:
+        """The directories that `create_parent` would make now, outermost first."""
 
     def create_parent(self, parent: str, limits: Limits | None = None) -> tuple[str, ...]:
         """Make what is missing of `parent` in all hierarchies. Returns the directories made, outermost first."""

@@ -187,8 +187,8 @@ class Network(Protocol):
     async def check(self, pod: PodNetwork, result: NetworkResult) -> None:
         """Raise PluginFailed if the pod's network is broken. Silent where the configuration can't be checked."""
 
-    async def gc(self, valid_ids: Collection[str], results: Collection[NetworkResult]) -> None:
-        """Drop what plugins keep for sandboxes other than `valid_ids`, in the current network and in `results`'s."""
+    async def gc(self, valid_ids: Collection[str], known: Collection[NetworkResult]) -> None:
+        """Drop what plugins keep for sandboxes other than `valid_ids`, in the current network and those of `known`."""
 
     async def status(self) -> NetworkStatus:
         """Whether `add` can work now. Answers at once from memory or small files, never waits for a slow plugin."""

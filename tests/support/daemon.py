@@ -136,7 +136,9 @@ class Daemon:
 
     def run_pod(self, name: str = "pod", handler: str = "", **options: Any) -> str:
         config = pod_config(name, self.directory / "logs" / name, **options)
-        return str(self.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config, runtime_handler=handler)).pod_sandbox_id)
+        return str(
+            self.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config, runtime_handler=handler)).pod_sandbox_id
+        )
 
     def create(self, pod: str, config: pb.ContainerConfig) -> str:
         request = pb.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=pb.PodSandboxConfig())

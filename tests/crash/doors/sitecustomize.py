@@ -1,0 +1,64 @@
+"""Loaded into the daemon under test by PYTHONPATH: kills it with SIGKILL at the n-th crossing of a door.
+
+A door is where Podwright touches the world: a program started, a mount made or undone, a transaction committed, a
+file written, a directory made, renamed or removed. The file named by CRASH_AT holds n; while it is absent the doors
+only count. Each crossing counts twice: before the effect and after it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+_FILE = os.environ.get("CRASH_AT", "")
+_crossings = 0
+
+
+def _cross(door: str) -> None:
+    global _crossings
+    try:
+        with open(_FILE) as file:
+            limit = int(file.read())
+    except (OSError, ValueError):
+        _crossings = 0
+        return
+    _crossings += 1
+    with open(_FILE + ".count", "w") as count:
+        count.write(f"{_crossings} {door}")
+    if _crossings == limit:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def crossed(*arguments: Any, **named: Any) -> Any:
+        counts = only is None or only(*arguments)
+        if counts:
+            _cross(f"before {name}")
+        result = original(*arguments, **named)
+        if counts:
+            _cross(f"after {name}")
+        return result
+
+    setattr(owner, name, crossed)
+
+
+if _FILE:
+    from podwright.base import files
+    from podwright.linux import process, syscalls
+    from podwright.state import store
+
+    _door(process, "spawn")
+    for _name in ("mount", "umount2", "move_mount"):
+        _door(syscalls, _name)
+    _door(store.Store, "_execute", only=lambda _self, statement, *_rest: statement == "COMMIT")
+    for _name in ("write_plain", "write_atomic", "remove_tree"):
+        _door(files, _name)
+    for _name in ("mkdir", "rename", "rmdir", "unlink"):
+        _door(pathlib.Path, _name)

@@ -1,0 +1,186 @@
+"""SIGKILL at every door: after a restart nothing is lost, nothing is left, and the same call succeeds.
+
+For each verb a first run counts how many doors it crosses; then the daemon is killed at each of them in turn, is
+started again, gets the same call again (as the kubelet would repeat it), and is asked to take everything down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from podwright.criapi import api_pb2 as pb
+from tests.support.daemon import HELLO, Daemon, container_config, pod_config
+
+pytestmark = pytest.mark.root
+
+NEVER = 1_000_000
+
+
+class CrashingDaemon(Daemon):
+    """A daemon that can be told to die at the n-th door."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, runtime="crun")
+        self.crash_file = directory / "crash-at"
+        doors = Path(__file__).parent / "doors"
+        self.extra_environment = {"CRASH_AT": str(self.crash_file), "PYTHONPATH": f"{doors}:{os.getcwd()}"}
+
+    def arm(self, crossing: int) -> None:
+        self.crash_file.write_text(str(crossing))
+
+    def disarm(self) -> int:
+        """Stop counting; gives how many doors were crossed since `arm`."""
+        self.crash_file.unlink()
+        count = self.crash_file.with_name("crash-at.count")
+        crossed = int(count.read_text().split()[0]) if count.exists() else 0
+        count.unlink(missing_ok=True)
+        return crossed
+
+    def reap(self) -> None:
+        """The daemon has killed itself: collect it."""
+        self.disconnect()
+        assert self.process is not None
+        assert self.process.wait(30) == -9
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashingDaemon]:
+    server = CrashingDaemon(tmp_path_factory.mktemp("crash"))
+    server.start()
+    try:
+        server.load_hello()
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is not None:
+            server.start()
+        server.remove_everything()
+    assert server.leftovers() == []
+
+
+def run_pod(daemon: Daemon) -> str:
+    config = pod_config("crash", daemon.directory / "logs")
+    return str(daemon.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config)).pod_sandbox_id)
+
+
+def prepare_nothing(_daemon: Daemon) -> None:
+    return
+
+
+def prepare_pod(daemon: Daemon) -> None:
+    run_pod(daemon)
+
+
+def prepare_created(daemon: Daemon) -> None:
+    daemon.create(run_pod(daemon), container_config("main", "sleep", "1000"))
+
+
+def prepare_running(daemon: Daemon) -> None:
+    daemon.run_container(run_pod(daemon), "sleep", "1000")
+
+
+def prepare_stopped(daemon: Daemon) -> None:
+    prepare_running(daemon)
+    daemon.stop_container(daemon.containers()[0].id)
+
+
+def do_run(daemon: Daemon) -> None:
+    pod = run_pod(daemon)
+    assert daemon.pod_status(pod).network.ip
+
+
+def do_create(daemon: Daemon) -> None:
+    daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000"))
+    assert len(daemon.containers()) == 1
+
+
+def do_start(daemon: Daemon) -> None:
+    container = daemon.containers()[0].id
+    if daemon.status(container).state == pb.CONTAINER_CREATED:
+        daemon.start_container(container)
+    assert daemon.status(container).state == pb.CONTAINER_RUNNING
+
+
+def do_stop(daemon: Daemon) -> None:
+    container = daemon.containers()[0].id
+    daemon.stop_container(container)
+    status = daemon.status(container)
+    assert (status.state, status.exit_code) == (pb.CONTAINER_EXITED, 137), "the exit code is not lost"
+
+
+def do_remove(daemon: Daemon) -> None:
+    for container in daemon.containers():
+        daemon.remove_container(container.id)
+    assert daemon.containers() == []
+
+
+def do_stop_pod(daemon: Daemon) -> None:
+    pod = daemon.pods()[0]
+    daemon.stop_pod(pod.id)
+    assert daemon.pod_status(pod.id).state == pb.SANDBOX_NOTREADY
+
+
+def do_remove_pod(daemon: Daemon) -> None:
+    for pod in daemon.pods():
+        daemon.remove_pod(pod.id)
+    assert daemon.pods() == []
+
+
+Verb = tuple[str, Callable[[Daemon], None], Callable[[Daemon], None]]
+VERBS: list[Verb] = [
+    ("run", prepare_nothing, do_run),
+    ("create", prepare_pod, do_create),
+    ("start", prepare_created, do_start),
+    ("stop", prepare_running, do_stop),
+    ("remove", prepare_stopped, do_remove),
+    ("stop-pod", prepare_running, do_stop_pod),
+    ("remove-pod", prepare_running, do_remove_pod),
+]
+
+points_tested = 0
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_killed_at_every_door(daemon: CrashingDaemon, verb: Verb) -> None:
+    global points_tested
+    _name, prepare, act = verb
+    prepare(daemon)
+    daemon.arm(NEVER)
+    act(daemon)
+    doors = daemon.disarm()
+    take_down(daemon)
+    assert doors > 0
+    for crossing in range(1, doors + 1):
+        prepare(daemon)
+        daemon.arm(crossing)
+        try:
+            act(daemon)
+        except grpc.RpcError:
+            daemon.reap()
+        else:
+            # Work that goes on after the answer (a tree removed in the background) has fewer doors this time.
+            daemon.disarm()
+            take_down(daemon)
+            continue
+        daemon.disarm()
+        daemon.start()
+        points_tested += 1
+        assert daemon.images.ImageStatus(pb.ImageStatusRequest(image=pb.ImageSpec(image=HELLO))).image.id
+        act(daemon)
+        take_down(daemon)
+
+
+def take_down(daemon: Daemon) -> None:
+    for pod in daemon.pods():
+        daemon.remove_pod(pod.id)
+    assert daemon.pods() == []
+    assert daemon.containers() == []
+    assert daemon.leftovers() == []
+
+
+def test_there_were_enough_points() -> None:
+    assert points_tested >= 40

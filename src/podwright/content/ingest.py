@@ -144,6 +144,8 @@ class Ingest:
         try:
             if self._failure is None and not self.committed:
                 await self.flush()
+        except (PodwrightError, OSError):
+            pass  # `_failure` has it, for followers; the writer is going away for a reason of its own.
         finally:
             await self._wait_writing()
             if self._fd >= 0:

@@ -1,1 +1,1 @@
-"""Registries: the distribution API's client, its authorisation, mirrors and certificates, and the node's credentials."""
+"""Registries: the distribution API's client, its authorisation, mirrors, certificates, and the node's credentials."""

@@ -134,6 +134,17 @@ class RegistryUnavailable(PrefixedError):
         super().__init__("RegistryUnavailable", message)
 
 
+class Stalled(RegistryUnavailable):
+    """A connection that is open brings nothing any more."""
+
+
+class BadRegistryAnswer(PrefixedError):
+    """The registry, or something in its place, answers what no registry may; asking again won't help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("RegistryUnavailable", message)
+
+
 class AuthenticationFailed(Unauthenticated):
     """The registry refuses these credentials, or wants some and got none. Final for these credentials."""
 
@@ -147,11 +158,8 @@ class BlobUnknown(NotFound):
 
 
 class RateLimited(ResourceExhausted):
-    """The registry asks for a pause that is longer than a pull should wait."""
+    """The registry asks for a pause. `retry_after_s`: how long; 0 when it doesn't say."""
 
-
-class BadRegistryAnswer(PrefixedError):
-    """The registry, or something in its place, answers what no registry may."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("RegistryUnavailable", message)
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

@@ -121,19 +121,54 @@ class CgroupStats:
     io_pressure: PressureStats | None = None
 
 
+class Kernel(Protocol):
+    """Cgroups as one kernel layout (v1.py, v2.py) keeps them; paths are the kernel's, below every hierarchy's root.
+
+    Reading a cgroup that is gone gives nothing (no processes, no counters), never an error: containers end while
+    they are looked at.
+    """
+
+    def directories(self, path: str) -> list[str]:
+        """Where `path` is, or would be made, in each hierarchy."""
+
+    def prepare(self, directory: str) -> None:
+        """Make a new cgroup directory usable for processes and children (cpuset, controllers)."""
+
+    def set_limits(self, path: str, limits: Limits) -> None:
+        """Write the limits. Raises InvalidArgument for a value the kernel refuses."""
+
+    def processes(self, path: str) -> list[int]:
+        """Pids in the cgroup and below it."""
+
+    def kill(self, path: str) -> None:
+        """SIGKILL all that is in the cgroup and below it now, once, frozen or not."""
+
+    def set_frozen(self, path: str, *, frozen: bool) -> None:
+        """Freeze or thaw the cgroup and all below it; the kernel finishes that a little later."""
+
+    def oom_kills(self, path: str) -> int:
+        """Processes killed for want of memory since the cgroup was made."""
+
+    def stats(self, path: str) -> CgroupStats | None:
+        """The counters of the cgroup with all below it."""
+
+
 class CgroupDriver(Protocol):
     """Cgroups by one naming, on one kernel layout.
 
-    A pod's parent is made by the kubelet, or by us for clients that make none (crictl, play): what `missing`
-    lists is stored with the pod, then `create_parent` makes it, and `remove` takes it away when the pod goes, empty
-    directories only: so a parent that somebody else fills or uses stays.
+    A pod's parent is made by the kubelet, or by us for clients that make none (crictl, play): what
+    `missing_parents` lists is stored with the pod, then `create_parent` makes it, and `remove` takes it away when
+    the pod goes, empty directories only: so a parent that somebody else fills or uses stays.
     """
 
     version: Version
     naming: Naming
 
     def pod_parent(self, asked: str, sandbox_id: str) -> str:
-        """The parent to use for a pod that asked for `asked`. Raises InvalidArgument for the other driver's syntax."""
+        """The parent to use for a pod that asked for `asked` ('': the default), in the syntax of `naming`.
+
+        Raises InvalidArgument for what is no cgroup's name.
+        """
 
     def container_path(self, parent: str, container_id: str) -> str:
         """The OCI `linux.cgroupsPath` of a container below `parent`."""
@@ -141,20 +176,26 @@ class CgroupDriver(Protocol):
     def kernel_path(self, parent: str, container_id: str = "") -> str:
         """Where the kernel has the cgroup of `parent`, or of the container below it."""
 
-    def missing(self, parent: str) -> tuple[str, ...]:
+    def missing_parents(self, parent: str) -> tuple[str, ...]:
         """The directories that `create_parent` would make now, outermost first."""
 
     def create_parent(self, parent: str, limits: Limits | None = None) -> tuple[str, ...]:
-        """Make what is missing of `parent` in all hierarchies. Returns the directories made, outermost first."""
+        """Make what is missing of `parent` in all hierarchies. Returns the directories made, outermost first.
 
-    def remove(self, made: Iterable[str]) -> None:
-        """Remove those of the directories `made` that are empty now; absent is success. Raises when one is busy."""
+        `limits` are set on a cgroup that we made, never on the kubelet's.
+        """
+
+    def remove(self, made: Iterable[str]) -> tuple[str, ...]:
+        """Remove those of the directories `made` that are empty now. Returns those that are still in use."""
+
+    async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
+        """SIGKILL every process in the cgroup and below it until there is none. Raises DeadlineExceeded."""
 
     def processes(self, path: str) -> list[int]:
         """Pids in the cgroup and below it. Empty when it is gone."""
 
-    async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
-        """SIGKILL every process in the cgroup and below it, frozen ones as well. Raises DeadlineExceeded."""
+    def set_frozen(self, path: str, *, frozen: bool) -> None:
+        """Freeze or thaw the cgroup and all below it."""
 
     def oom_kills(self, path: str) -> int:
         """How many processes in the cgroup the kernel has killed for want of memory; 0 when it is gone."""

@@ -63,7 +63,7 @@ class NetworkNotReady(Unavailable):
 class PortMapping:
     """One container port; `host_port` 0 asks for none. `protocol` is tcp, udp or sctp."""
 
-    protocol: Literal["tcp", "udp", "sctp"]
+    protocol: str
     container_port: int
     host_port: int = 0
     host_ip: str = ""

@@ -41,13 +41,13 @@ _NOT_READY = "NetworkPluginNotReady"
 
 
 class CniNetwork:
-    """The `Network` of this node. `ipam_dir`: where the built-in network keeps its leases, below the run directory."""
+    """The `Network` of this node. Below `run`, the daemon's run directory, the built-in network keeps its leases."""
 
-    def __init__(self, settings: Settings, ipam_dir: Path) -> None:
+    def __init__(self, settings: Settings, run: Path) -> None:
         self._settings = settings
         self._confs = ConfDir(settings.conf_dir)
         self._plugins = Plugins(settings.plugin_dirs, timeout_s=settings.plugin_timeout_s)
-        self.default = DefaultBridge(settings, ipam_dir)
+        self.default = DefaultBridge(settings, run)
         self._tasks = Tasks("network")
         self._gate = _Gate()
         self._status = _StatusCache(self._ask_status, settings.status_interval_s, self._tasks)

@@ -37,12 +37,12 @@ Subnet = ipaddress.IPv4Network
 
 
 class DefaultBridge:
-    """The built-in network of a daemon whose leases are in `ipam_dir` (an `ipam` directory below its run directory)."""
+    """The built-in network of the daemon that has the run directory `run`."""
 
-    def __init__(self, settings: Settings, ipam_dir: Path) -> None:
+    def __init__(self, settings: Settings, run: Path) -> None:
         self._wanted = _private_subnet(settings.default_subnet)
-        self._ipam_dir = ipam_dir
-        self.bridge = settings.default_bridge or bridge_name(ipam_dir)
+        self._ipam_dir = run / "ipam"
+        self.bridge = settings.default_bridge or bridge_name(run)
         self._rules_checked_at = -_RULES_GOOD_FOR_S
 
     def conflist(self) -> Conflist:
@@ -147,11 +147,11 @@ class DefaultBridge:
         links.delete_bridge(self.bridge)
 
 
-def bridge_name(ipam_dir: Path) -> str:
+def bridge_name(run: Path) -> str:
     """podwright0 for the daemon in the usual place, else a name that its run directory makes unique."""
-    if ipam_dir.is_relative_to(_HOME):
+    if run == _HOME:
         return "podwright0"
-    return "podwr-" + hashlib.sha256(os.fsencode(ipam_dir)).hexdigest()[:8]
+    return "podwr-" + hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
 
 
 def _private_subnet(text: str) -> Subnet:

@@ -14,21 +14,20 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from podwright.base.errors import FailedPrecondition, Internal, InvalidArgument
 from podwright.linux import links, mounts
 from podwright.linux import syscalls as sys
 
 T = TypeVar("T")
-Kind = Literal["net", "ipc", "uts"]
 HOSTNAME_LIMIT = 64  # uname(2), __NEW_UTS_LEN
 
-_FLAGS: dict[Kind, int] = {"net": sys.CLONE_NEWNET, "ipc": sys.CLONE_NEWIPC, "uts": sys.CLONE_NEWUTS}
+_FLAGS = {"net": sys.CLONE_NEWNET, "ipc": sys.CLONE_NEWIPC, "uts": sys.CLONE_NEWUTS}
 
 
-async def pin(paths: Mapping[Kind, Path], *, hostname: str = "", sysctls: Mapping[str, str] | None = None) -> None:
-    """Make one namespace of each kind in `paths` and pin it there; all or nothing.
+async def pin(paths: Mapping[str, Path], *, hostname: str = "", sysctls: Mapping[str, str] | None = None) -> None:
+    """Make one namespace of each kind in `paths` (net, ipc, uts) and pin it there; all or nothing.
 
     The network namespace comes with its loopback up, the UTS namespace with `hostname` (at most 64 bytes).
     `sysctls` (dotted names, checked by the caller to be of these namespaces) are written from inside. Raises
@@ -116,7 +115,7 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arg
         return
 
 
-def _pin(paths: Mapping[Kind, Path], hostname: str, sysctls: Mapping[str, str]) -> None:
+def _pin(paths: Mapping[str, Path], hostname: str, sysctls: Mapping[str, str]) -> None:
     """In a thread of its own: it ends in the new namespaces."""
     for path in paths.values():
         if path.exists():  # left of an attempt that was cut short

@@ -12,7 +12,6 @@ from podwright.base.files import remove_tree
 from podwright.base.ids import new_id
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
-from podwright.base.tasks import in_thread
 from podwright.base.undo import Undo
 from podwright.criapi import api_pb2 as pb
 from podwright.network import namespaces
@@ -127,7 +126,7 @@ async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> N
     if "net" in paths and on.settings.unprivileged_icmp:
         sysctls = {"net.ipv4.ping_group_range": "0 2147483647", **sysctls}
     hostname = sandbox.record.hostname if "uts" in paths else ""
-    await in_thread(partial(namespaces.pin, paths, hostname=hostname, sysctls=sysctls))
+    await namespaces.pin(paths, hostname=hostname, sysctls=sysctls)
 
 
 def make_cgroups(on: Collaborators, sandbox: Sandbox) -> None:

@@ -59,7 +59,7 @@ class Site:
             conf_dir=self.directory / "conf", default_network=self.default_network,  # type: ignore[arg-type]
             default_subnet=self.subnet, default_bridge=self.bridge,
         )  # fmt: skip
-        return CniNetwork(settings, self.ipam)
+        return CniNetwork(settings, self.directory)
 
     async def pod(self, **changes: Any) -> PodNetwork:
         self.pods += 1

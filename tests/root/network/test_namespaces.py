@@ -19,9 +19,8 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> Iterator[dict[namespaces.Kind, Path]]:
-    kinds: tuple[namespaces.Kind, ...] = ("net", "ipc", "uts")
-    made = {kind: tmp_path / f"{kind}ns" for kind in kinds}
+def paths(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    made = {kind: tmp_path / f"{kind}ns" for kind in ("net", "ipc", "uts")}
     yield made
     namespaces.unpin(made.values())
 
@@ -30,7 +29,7 @@ def own(kind: str) -> int:
     return os.stat(f"/proc/self/ns/{kind}").st_ino
 
 
-async def test_pinned_namespaces_are_new_and_outlive_their_thread(paths: dict[namespaces.Kind, Path]) -> None:
+async def test_pinned_namespaces_are_new_and_outlive_their_thread(paths: dict[str, Path]) -> None:
     before = {kind: own(kind) for kind in paths}
     threads = threading.active_count()
     await namespaces.pin(paths, hostname="pod-1")
@@ -43,7 +42,7 @@ async def test_pinned_namespaces_are_new_and_outlive_their_thread(paths: dict[na
     assert socket.gethostname() != "pod-1"
 
 
-async def test_the_namespace_has_loopback_up_and_nothing_else(paths: dict[namespaces.Kind, Path]) -> None:
+async def test_the_namespace_has_loopback_up_and_nothing_else(paths: dict[str, Path]) -> None:
     await namespaces.pin(paths)
 
     def look() -> tuple[list[str], int]:
@@ -55,7 +54,7 @@ async def test_the_namespace_has_loopback_up_and_nothing_else(paths: dict[namesp
     assert names == ["lo"]
 
 
-async def test_hostname_and_sysctls_are_set_inside_only(paths: dict[namespaces.Kind, Path]) -> None:
+async def test_hostname_and_sysctls_are_set_inside_only(paths: dict[str, Path]) -> None:
     before = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(), socket.gethostname()
     wanted = {
         "net.ipv4.ip_unprivileged_port_start": "81", "net.ipv4.ping_group_range": "0 2147483647",
@@ -80,19 +79,19 @@ async def test_hostname_and_sysctls_are_set_inside_only(paths: dict[namespaces.K
     ],
 )
 async def test_what_the_kernel_refuses_leaves_nothing(
-    paths: dict[namespaces.Kind, Path], hostname: str, sysctls: dict[str, str], words: str
+    paths: dict[str, Path], hostname: str, sysctls: dict[str, str], words: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=words):
         await namespaces.pin(paths, hostname=hostname, sysctls=sysctls)
     assert not any(path.exists() for path in paths.values())
 
 
-async def test_network_sysctls_never_reach_the_hosts_namespace(paths: dict[namespaces.Kind, Path]) -> None:
+async def test_network_sysctls_never_reach_the_hosts_namespace(paths: dict[str, Path]) -> None:
     with pytest.raises(InvalidArgument, match="network namespace of the pod's own"):
         await namespaces.pin({"uts": paths["uts"]}, sysctls={"net.ipv4.ip_forward": "1"})
 
 
-async def test_unpinning_is_idempotent_also_when_pinned_twice(paths: dict[namespaces.Kind, Path]) -> None:
+async def test_unpinning_is_idempotent_also_when_pinned_twice(paths: dict[str, Path]) -> None:
     await namespaces.pin(paths)
     await namespaces.pin(paths)
     namespaces.unpin(paths.values())
@@ -108,7 +107,7 @@ async def test_entering_what_is_not_pinned(tmp_path: Path) -> None:
             await namespaces.run_in_netns(path, lambda: None)
 
 
-async def test_a_cancelled_pin_is_whole_before_the_caller_goes_on(paths: dict[namespaces.Kind, Path]) -> None:
+async def test_a_cancelled_pin_is_whole_before_the_caller_goes_on(paths: dict[str, Path]) -> None:
     pinning = asyncio.gather(namespaces.pin(paths))
     await asyncio.sleep(0)
     pinning.cancel()
@@ -121,7 +120,7 @@ async def test_a_cancelled_pin_is_whole_before_the_caller_goes_on(paths: dict[na
 
 
 async def test_many_at_once(tmp_path: Path) -> None:
-    each: list[dict[namespaces.Kind, Path]] = [{"net": tmp_path / f"net{n}"} for n in range(20)]
+    each = [{"net": tmp_path / f"net{n}"} for n in range(20)]
     await asyncio.gather(*(namespaces.pin(paths) for paths in each))
     assert len({paths["net"].stat().st_ino for paths in each}) == 20
     for paths in each:

@@ -67,7 +67,7 @@ class FakePlugins:
         return Settings(**{**wanted, **changes})
 
     def network(self, **changes: Any) -> CniNetwork:
-        return CniNetwork(self.settings(**changes), self.log / "ipam")
+        return CniNetwork(self.settings(**changes), self.log)
 
 
 def pod(**changes: Any) -> PodNetwork:

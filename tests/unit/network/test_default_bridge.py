@@ -31,12 +31,12 @@ def routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def bridge(tmp_path: Path, **settings: str) -> DefaultBridge:
-    return DefaultBridge(Settings(**settings), tmp_path / "ipam")  # type: ignore[arg-type]
+    return DefaultBridge(Settings(**settings), tmp_path)  # type: ignore[arg-type]
 
 
 def test_the_usual_place_has_the_usual_name_and_others_their_own() -> None:
-    assert bridge_name(Path("/run/podwright/ipam")) == "podwright0"
-    names = {bridge_name(Path(f"/tmp/run{n}/ipam")) for n in range(20)}
+    assert bridge_name(Path("/run/podwright")) == "podwright0"
+    names = {bridge_name(Path(f"/tmp/run{n}")) for n in range(20)}
     assert len(names) == 20
     assert all(len(name) <= 15 for name in names)
 
@@ -57,7 +57,7 @@ def test_every_candidate_is_private() -> None:
 
 def test_a_bad_subnet_is_named() -> None:
     with pytest.raises(InvalidArgument, match=r"network\.default_subnet: .*10\.85"):
-        DefaultBridge(Settings(default_subnet="10.85.0.0/99"), Path("/run/podwright/ipam"))
+        DefaultBridge(Settings(default_subnet="10.85.0.0/99"), Path("/run/podwright"))
 
 
 def test_the_list(routes: Path, tmp_path: Path) -> None:

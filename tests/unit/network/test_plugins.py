@@ -64,7 +64,7 @@ async def test_the_plugins_own_error(plugins: FakePlugins) -> None:
         ("exit 4", "exit status 4, without a word"),
         ("kill -9 $$", "signal 9"),
         ("echo '[1]'; exit 1", r"exit status 1: \[1\]"),
-        ("echo '{\"code\": 111, \"msg\": \"mine\"}'; exit 1", "failed: mine$"),
+        ('echo \'{"code": 111, "msg": "mine"}\'; exit 1', "failed: mine$"),
     ],
 )
 async def test_other_failures(plugins: FakePlugins, script: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Signals by the names that the CRI and images use."""
+"""The signal that asks a container to stop: the request's, else the image's, else SIGTERM. signal(7)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ import signal
 from podwright.base.errors import InvalidArgument
 from podwright.criapi import api_pb2 as pb
 
-_REALTIME = re.compile(r"RTM(IN|AX)(?:(?:\+|PLUS|-|MINUS)([0-9]+))?\Z")
-_OLD_NAMES = {"CLD": signal.SIGCHLD, "IOT": signal.SIGABRT, "POLL": signal.SIGIO}
+_REALTIME = re.compile(r"RT(MIN|MAX)(?:(PLUS|\+|MINUS|-)([0-9]{1,2}))?\Z")
+_ALIASES = {"CLD": "CHLD", "POLL": "IO", "UNUSED": "SYS", "IOT": "ABRT"}
 
 
-def stop_signal_number(asked: pb.Signal.ValueType, image_signal: str) -> int:
-    """The signal that stops a container: the request's, else the image's STOPSIGNAL, else SIGTERM. signal(7)."""
+def stop_signal(asked: pb.Signal.ValueType, image: str) -> int:
+    """Signal number. `image` may be a name with or without SIG, or a number. Raises InvalidArgument."""
     if asked != pb.SIGNAL_RUNTIME_DEFAULT:
         return signal_number(pb.Signal.Name(asked).removeprefix("SIGNAL_"))
-    return signal_number(image_signal) if image_signal else signal.SIGTERM
+    return signal_number(image) if image else signal.SIGTERM.value
 
 
-def signal_number(name: str) -> int:
-    """`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`, `SIGRTMAXMINUS2`. Raises InvalidArgument."""
-    word = name.strip().upper().removeprefix("SIG")
-    if word.isdigit() and 1 <= int(word) <= signal.SIGRTMAX:
+def signal_number(text: str) -> int:
+    """15, TERM, SIGTERM, SIGRTMIN+3, SIGRTMINPLUS3 … as a number."""
+    word = text.strip().upper().removeprefix("SIG")
+    if word.isascii() and word.isdigit() and 1 <= int(word) <= signal.SIGRTMAX:
         return int(word)
-    if match := _REALTIME.match(word):
-        offset = int(match[2] or 0)
-        number = signal.SIGRTMIN + offset if match[1] == "IN" else signal.SIGRTMAX - offset
-        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-            return number
-    elif word in _OLD_NAMES:
-        return _OLD_NAMES[word]
-    elif f"SIG{word}" in signal.Signals.__members__:
-        return signal.Signals[f"SIG{word}"]
-    raise InvalidArgument(f"{name!r} is not the name of a signal", field="stop_signal")
+    if (real := _REALTIME.match(word)) is not None:
+        base = signal.SIGRTMIN if real[1] == "MIN" else signal.SIGRTMAX
+        offset = int(real[3] or 0) * (1 if real[2] in ("PLUS", "+") else -1)
+        if signal.SIGRTMIN <= base + offset <= signal.SIGRTMAX:
+            return base + offset
+    name = "SIG" + _ALIASES.get(word, word)
+    if name in signal.Signals.__members__:
+        return signal.Signals[name].value
+    raise InvalidArgument(f"{text!r} is not a signal", field="stop_signal")

@@ -1,0 +1,102 @@
+"""What a container's specification is made from, besides the request: plain facts that others have found out.
+
+`container/create` fills these; the builders read them and touch nothing. What has to be looked up on the host for
+one request (mount sources, devices, a seccomp file) is a `RequestFacts`, made by `inspect.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from podwright.oci.runtime_spec import Device, IdMapping
+
+
+@dataclass(frozen=True)
+class SandboxFacts:
+    """The pod. `namespaces`: the path of each namespace it owns, by OCI type (network, ipc, uts, user, pid).
+
+    A type that is missing there is the host's, save pid, which is each container's own unless it asks for POD.
+    `hosts`, `resolv_conf`, `hostname_file`, `shm` are host paths to mount; None: the image's own file stays.
+    """
+
+    id: str
+    name: str
+    namespace: str
+    uid: str
+    handler: str = ""
+    cgroup_parent: str = ""
+    hostname: str = ""
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    hosts: Path | None = None
+    resolv_conf: Path | None = None
+    hostname_file: Path | None = None
+    shm: Path | None = None
+    log_directory: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    privileged: bool = False
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+
+    @property
+    def host_network(self) -> bool:
+        return "network" not in self.namespaces
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the image's configuration says. `name` is what the user called it, for annotations."""
+
+    id: str = ""
+    name: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    stop_signal: str = ""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """The machine, the daemon and the handler: found out once.
+
+    `capabilities`: those the daemon can hand on. `oom_score_adj_min`: the least it may set (its own, without
+    CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro` mounts.
+    `hostname`: what containers on the host's network see. `allowed_annotations`: prefixes of reserved annotations
+    that the handler lets through.
+    """
+
+    capabilities: frozenset[str]
+    oom_score_adj_min: int = -1000
+    unified_cgroups: bool = False
+    recursive_read_only: bool = False
+    hostname: str = ""
+    allowed_annotations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MountSource:
+    """A mount's host path, symlinks resolved. `shared`, `slave`: the propagation of the mount it lies on."""
+
+    path: Path
+    exists: bool = True
+    is_directory: bool = True
+    shared: bool = False
+    slave: bool = False
+
+
+@dataclass(frozen=True)
+class RequestFacts:
+    """What `inspect.py` found on the host for one request.
+
+    `sources`: by container path of the request's mounts. `devices`: nodes to make, with the access each is given.
+    `seccomp`: the encoded profile where the request names a file.
+    """
+
+    sources: Mapping[str, MountSource] = field(default_factory=dict)
+    devices: tuple[tuple[Device, str], ...] = ()
+    seccomp: msgspec.Raw | None = None

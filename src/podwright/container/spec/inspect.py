@@ -1,0 +1,146 @@
+"""Look at the host before anything is built: once at start (`host_facts`), and for each request (`inspect_request`).
+
+The only file of this room that reads the host; it changes nothing. A request's mounts block where the host's file
+systems block (a dead NFS server), so the caller runs `inspect_request` in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from podwright.base.errors import InvalidArgument, NotFound, Unimplemented
+from podwright.container.spec.devices import checked_permissions
+from podwright.container.spec.facts import HostFacts, MountSource, RequestFacts
+from podwright.container.spec.security import capabilities, seccomp_profile
+from podwright.criapi import api_pb2 as pb
+from podwright.linux.capability_sets import bounding_and_permitted
+from podwright.linux.mounts import mount_of
+from podwright.oci.runtime_spec import Device
+from podwright.security import seccomp
+from podwright.security.limits import oom_score_adj_floor
+
+_DEV = Path("/dev")
+# Not devices of the machine: terminals, memory, and what other engines put there.
+_NOT_HOST_DEVICES = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"})
+_TYPES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+
+
+def inspect_request(
+    config: pb.ContainerConfig, host: HostFacts, *, image_volumes: dict[str, Path] | None = None
+) -> RequestFacts:
+    """What the request refers to. `image_volumes`: where images that it mounts lie, by container path.
+
+    Raises InvalidArgument, NotFound.
+    """
+    volumes = image_volumes or {}
+    sources = {m.container_path: mount_source(m, i, volumes) for i, m in enumerate(config.mounts)}
+    if config.CDI_devices:
+        raise Unimplemented(f"CDI device {config.CDI_devices[0].name!r}: CDI is not supported")
+    security = config.linux.security_context
+    devices = list(host_devices()) if security.privileged else []
+    for index, device in enumerate(config.devices):
+        devices += _requested(device, f"devices[{index}]")
+    return RequestFacts(sources=sources, devices=tuple(devices), seccomp=_localhost_seccomp(security, host))
+
+
+def mount_source(mount: pb.Mount, index: int, volumes: dict[str, Path]) -> MountSource:
+    """The host side of a mount, symlinks followed. A path that is missing is a directory to be made."""
+    field = f"mounts[{index}]"
+    if mount.HasField("image") and mount.image.image:
+        if mount.host_path or not mount.readonly:
+            raise InvalidArgument("an image volume has no host_path and must be readonly", field=field)
+        if mount.container_path not in volumes:
+            raise Unimplemented(f"{field}: image volumes are not supported")
+        return MountSource(volumes[mount.container_path])
+    if not mount.host_path.startswith("/") or "\0" in mount.host_path:
+        raise InvalidArgument(f"host_path {mount.host_path!r} must be an absolute path", field=field)
+    try:
+        path = Path(os.path.realpath(mount.host_path))
+        info = path.stat() if path.exists() else None
+    except OSError as error:
+        raise InvalidArgument(f"host_path {mount.host_path} can't be used: {error.strerror}", field=field) from error
+    shared = slave = False
+    if mount.propagation != pb.PROPAGATION_PRIVATE and (under := mount_of(path)) is not None:
+        shared, slave = under.shared, under.slave
+    return MountSource(
+        path, exists=info is not None, is_directory=info is None or stat.S_ISDIR(info.st_mode), shared=shared,
+        slave=slave,
+    )  # fmt: skip
+
+
+def host_devices() -> Iterator[tuple[Device, str]]:
+    """Every device node of the host's /dev, for a privileged container."""
+    for path in _nodes(_DEV):
+        try:
+            yield _device(path, str(path)), "rwm"
+        except (OSError, InvalidArgument):
+            continue  # gone meanwhile
+
+
+def _requested(asked: pb.Device, field: str) -> Iterator[tuple[Device, str]]:
+    """A device, or all devices below a directory, at the same place below the container path."""
+    access = checked_permissions(asked.permissions, field)
+    if not asked.host_path.startswith("/"):
+        raise InvalidArgument(f"host_path {asked.host_path!r} must be an absolute path", field=field)
+    host_path, container_path = Path(asked.host_path), asked.container_path or asked.host_path
+    if not host_path.is_dir():
+        try:
+            yield _device(host_path, container_path), access
+        except OSError as error:
+            raise NotFound(f"{field}: device {host_path}: {error.strerror}") from error
+        return
+    found = [(path, str(Path(container_path, path.relative_to(host_path)))) for path in _nodes(host_path)]
+    if not found:
+        raise NotFound(f"{field}: no device below {host_path}")
+    for path, inside in found:
+        yield _device(path, inside), access
+
+
+def _nodes(directory: Path) -> Iterator[Path]:
+    with os.scandir(directory) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name in _NOT_HOST_DEVICES or entry.is_symlink():
+            continue
+        if entry.is_dir():
+            yield from _nodes(Path(entry.path))
+        elif stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode) in _TYPES:
+            yield Path(entry.path)
+
+
+def _device(path: Path, inside: str) -> Device:
+    info = path.stat()
+    kind = _TYPES.get(stat.S_IFMT(info.st_mode))
+    if kind is None:
+        raise InvalidArgument(f"{path} is not a device")
+    return Device(
+        path=inside, type=kind, major=os.major(info.st_rdev), minor=os.minor(info.st_rdev),
+        file_mode=stat.S_IMODE(info.st_mode), uid=info.st_uid, gid=info.st_gid,
+    )  # fmt: skip
+
+
+def _localhost_seccomp(security: pb.LinuxContainerSecurityContext, host: HostFacts) -> msgspec.Raw | None:
+    asked = seccomp_profile(security)
+    if asked.kind != "localhost":
+        return None
+    return seccomp.load_profile(asked.name, capabilities(security, host).bounding)
+
+
+def host_facts(
+    *, unified_cgroups: bool, recursive_read_only: bool, allowed_annotations: tuple[str, ...] = ()
+) -> HostFacts:
+    """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
+    granted = bounding_and_permitted()
+    return HostFacts(
+        capabilities=granted,
+        oom_score_adj_min=oom_score_adj_floor(granted),
+        unified_cgroups=unified_cgroups,
+        recursive_read_only=recursive_read_only,
+        hostname=os.uname().nodename,
+        allowed_annotations=allowed_annotations,
+    )

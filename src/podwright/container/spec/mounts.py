@@ -1,0 +1,150 @@
+"""What is mounted in a container, in which order and with which options.
+
+Three layers: what every container has (proc, dev, sysfs, cgroup …), the pod's files (shm, resolv.conf, hosts,
+hostname), and the request's mounts, which win over both at the same path. Parents come before children, so that
+nothing is hidden by accident. mount(8), mount_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+
+from podwright.base.errors import InvalidArgument, PrefixedError
+from podwright.container.spec.facts import HostFacts, MountSource, SandboxFacts
+from podwright.criapi import api_pb2 as pb
+from podwright.oci.runtime_spec import IdMapping, Mount
+
+_GENERIC = ["nosuid", "noexec", "nodev"]
+_PROPAGATION = {
+    pb.PROPAGATION_PRIVATE: "rprivate",
+    pb.PROPAGATION_HOST_TO_CONTAINER: "rslave",
+    pb.PROPAGATION_BIDIRECTIONAL: "rshared",
+}
+# Options of mount_options that say how a file system may be used; anything else could undo what we decide.
+_ALLOWED_OPTIONS = frozenset(
+    {"noexec", "exec", "nodev", "dev", "nosuid", "suid", "noatime", "nodiratime", "relatime", "nosymfollow"}
+)
+
+
+def plan_mounts(
+    config: pb.ContainerConfig, sandbox: SandboxFacts, host: HostFacts, sources: Mapping[str, MountSource]
+) -> list[Mount]:
+    """All mounts in order. `sources` has each request mount's host side, by container path.
+
+    Raises InvalidArgument for a mount that can't be, PrefixedError RROUnsupported.
+    """
+    security = config.linux.security_context
+    asked = [_requested(mount, index, host, sources) for index, mount in enumerate(config.mounts)]
+    taken = {mount.destination for mount in asked}
+    system = [m for m in _system(sandbox, privileged=security.privileged) if m.destination not in taken]
+    read_only = security.readonly_rootfs
+    pod = [m for m in _pod_files(sandbox, config, read_only=read_only) if m.destination not in taken]
+    return system + sorted(pod + asked, key=lambda m: m.destination.count("/"))
+
+
+def rootfs_propagation(mounts: Iterable[pb.Mount]) -> str:
+    """The propagation the container's root needs: the runtime makes it private, or slave, or shared for volumes."""
+    modes = {mount.propagation for mount in mounts}
+    if pb.PROPAGATION_BIDIRECTIONAL in modes:
+        return "rshared"
+    return "rslave" if pb.PROPAGATION_HOST_TO_CONTAINER in modes else ""
+
+
+def _system(sandbox: SandboxFacts, *, privileged: bool) -> Iterator[Mount]:
+    """OCI runtime specification, "Default Filesystems"; sysfs and cgroup are read-only unless privileged."""
+    yield Mount(destination="/proc", type="proc", source="proc", options=_GENERIC)
+    dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
+    yield Mount(destination="/dev", type="tmpfs", source="tmpfs", options=dev)
+    yield Mount(
+        destination="/dev/pts", type="devpts", source="devpts",
+        options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    )  # fmt: skip
+    yield Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_GENERIC)
+    access = "rw" if privileged else "ro"
+    if "user" in sandbox.namespaces and sandbox.host_network:
+        # sysfs can't be mounted by a user namespace that doesn't own the network namespace.
+        yield Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *_GENERIC, access])
+    else:
+        yield Mount(destination="/sys", type="sysfs", source="sysfs", options=[*_GENERIC, access])
+    yield Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=[*_GENERIC, "relatime", access])
+
+
+def _pod_files(sandbox: SandboxFacts, config: pb.ContainerConfig, *, read_only: bool) -> Iterator[Mount]:
+    """The pod's /dev/shm and its files in /etc; the files are writable where the rootfs is."""
+    access = "ro" if read_only else "rw"
+    files = (
+        ("/etc/hosts", sandbox.hosts),
+        ("/etc/resolv.conf", sandbox.resolv_conf),
+        ("/etc/hostname", sandbox.hostname_file),
+    )
+    for destination, source in files:
+        if source is not None:
+            options = ["rbind", "rprivate", access]
+            yield Mount(destination=destination, type="bind", source=str(source), options=options)
+    if sandbox.shm is not None:
+        options = ["rbind", "rprivate", "rw", *_GENERIC]
+        yield Mount(destination="/dev/shm", type="bind", source=str(sandbox.shm), options=options)
+
+
+def _requested(mount: pb.Mount, index: int, host: HostFacts, sources: Mapping[str, MountSource]) -> Mount:
+    field = f"mounts[{index}]"
+    destination = _destination(mount.container_path, field)
+    source = sources.get(mount.container_path)
+    if source is None:
+        raise InvalidArgument(f"no host path for {mount.container_path!r}", field=field)
+    _check_propagation(mount, source, field)
+    options = ["rbind", _PROPAGATION[mount.propagation], _access(mount, host, field)]
+    options += _extra_options(mount, field)
+    return Mount(
+        destination=destination, type="bind", source=str(source.path), options=options,
+        uid_mappings=id_mappings(mount.uidMappings), gid_mappings=id_mappings(mount.gidMappings),
+    )  # fmt: skip
+
+
+def _destination(path: str, field: str) -> str:
+    """An absolute, plain path: a runtime that resolves it sees the same words that we sorted by."""
+    if not path or "\0" in path:
+        raise InvalidArgument("container_path is missing or holds a NUL character", field=field)
+    plain = posixpath.normpath("/" + path.lstrip("/"))
+    if plain == "/":
+        raise InvalidArgument("container_path can't be the root directory", field=field)
+    return plain
+
+
+def _access(mount: pb.Mount, host: HostFacts, field: str) -> str:
+    """rw, ro or rro. CRI: recursive_read_only needs readonly and private propagation, and a runtime that can."""
+    if not mount.recursive_read_only:
+        return "ro" if mount.readonly else "rw"
+    if not mount.readonly:
+        raise InvalidArgument("recursive_read_only needs readonly as well", field=field)
+    if mount.propagation != pb.PROPAGATION_PRIVATE:
+        raise InvalidArgument("recursive_read_only needs private propagation", field=field)
+    if not host.recursive_read_only:
+        raise PrefixedError("RROUnsupported", f"{field}: this handler's runtime can't mount recursively read-only")
+    return "rro"
+
+
+def _check_propagation(mount: pb.Mount, source: MountSource, field: str) -> None:
+    """mount_namespaces(7): what isn't shared on the host can't be propagated to or from a container."""
+    hint = f"make the mount that holds {source.path} shared (mount --make-rshared)"
+    if mount.propagation == pb.PROPAGATION_BIDIRECTIONAL and not source.shared:
+        raise InvalidArgument(f"bidirectional propagation needs a shared mount: {hint}", field=field)
+    if mount.propagation == pb.PROPAGATION_HOST_TO_CONTAINER and not (source.shared or source.slave):
+        raise InvalidArgument(f"host-to-container propagation needs a shared or slave mount: {hint}", field=field)
+    if mount.propagation not in _PROPAGATION:
+        raise InvalidArgument(f"unknown propagation {mount.propagation}", field=field)
+
+
+def _extra_options(mount: pb.Mount, field: str) -> list[str]:
+    for option in mount.mount_options:
+        if option not in _ALLOWED_OPTIONS:
+            raise InvalidArgument(
+                f"mount option {option!r} is not one of {', '.join(sorted(_ALLOWED_OPTIONS))}", field=field
+            )
+    return list(mount.mount_options)
+
+
+def id_mappings(given: Iterable[pb.IDMapping]) -> list[IdMapping]:
+    """CRI's id mappings in OCI's words."""
+    return [IdMapping(container_id=m.container_id, host_id=m.host_id, size=m.length) for m in given]

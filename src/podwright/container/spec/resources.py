@@ -1,0 +1,65 @@
+"""Limits: the CRI's LinuxContainerResources as the OCI's linux.resources. Zero means "not set" in the CRI.
+
+Used at creation and for updates alike. Device rules are another concern (`devices.py`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from podwright.base.errors import InvalidArgument
+from podwright.criapi import api_pb2 as pb
+from podwright.oci.runtime_spec import Cpu, HugepageLimit, LinuxResources, Memory
+
+_FIELD = "linux.resources"
+_PAGE_SIZE = re.compile(r"[1-9][0-9]*(?:KB|MB|GB)\Z")
+# A cgroup v2 file's name has a controller and no path in it.
+_UNIFIED_KEY = re.compile(r"[a-z0-9_]+(?:\.[a-zA-Z0-9_-]+)+\Z")
+_CPU_LIST = re.compile(r"[0-9,\s-]*\Z")
+
+
+def linux_resources(given: pb.LinuxContainerResources) -> LinuxResources:
+    """What is set, and nothing else. Raises InvalidArgument."""
+    return LinuxResources(
+        memory=_memory(given), cpu=_cpu(given), hugepage_limits=_hugepages(given), unified=_unified(given)
+    )
+
+
+def _memory(given: pb.LinuxContainerResources) -> Memory | None:
+    """`memory_swap_limit_in_bytes` is memory plus swap, as in OCI; equal to the limit means no swap."""
+    limit, swap = given.memory_limit_in_bytes, given.memory_swap_limit_in_bytes
+    if limit < 0 or swap < -1:
+        raise InvalidArgument(f"memory limits can't be negative ({limit}, {swap})", field=_FIELD)
+    if swap > 0 and limit > swap:
+        raise InvalidArgument(f"memory plus swap ({swap}) is less than memory ({limit})", field=_FIELD)
+    if not limit and not swap:
+        return None
+    return Memory(limit=limit or None, swap=swap or None)
+
+
+def _cpu(given: pb.LinuxContainerResources) -> Cpu | None:
+    if given.cpu_shares < 0 or given.cpu_period < 0 or given.cpu_quota < -1:
+        raise InvalidArgument("cpu values can't be negative (a quota of -1 is: no limit)", field=_FIELD)
+    for name, value in (("cpuset_cpus", given.cpuset_cpus), ("cpuset_mems", given.cpuset_mems)):
+        if not _CPU_LIST.match(value):
+            raise InvalidArgument(f"{value!r} is not a list like 0-3,7", field=f"{_FIELD}.{name}")
+    cpu = Cpu(
+        shares=given.cpu_shares or None, quota=given.cpu_quota or None, period=given.cpu_period or None,
+        cpus=given.cpuset_cpus, mems=given.cpuset_mems,
+    )  # fmt: skip
+    return None if cpu == Cpu() else cpu
+
+
+def _hugepages(given: pb.LinuxContainerResources) -> list[HugepageLimit]:
+    for limit in given.hugepage_limits:
+        if not _PAGE_SIZE.match(limit.page_size):
+            raise InvalidArgument(f"{limit.page_size!r} is not a page size like 2MB", field=f"{_FIELD}.hugepage_limits")
+    return [HugepageLimit(page_size=limit.page_size, limit=limit.limit) for limit in given.hugepage_limits]
+
+
+def _unified(given: pb.LinuxContainerResources) -> dict[str, str]:
+    """cgroup v2 files, verbatim; the runtime refuses them on v1."""
+    for key, value in given.unified.items():
+        if not _UNIFIED_KEY.match(key) or "\0" in value:
+            raise InvalidArgument(f"{key!r} is not a file of a cgroup", field=f"{_FIELD}.unified")
+    return dict(given.unified)

@@ -189,7 +189,8 @@ class Spec(_Struct):
 
     process: Process
     root: Root
-    oci_version: str = OCI_VERSION
+    # A factory, because a plain default would be left out.
+    oci_version: str = msgspec.field(default_factory=lambda: OCI_VERSION)
     hostname: str = ""
     mounts: list[Mount] = []
     annotations: dict[str, str] = {}

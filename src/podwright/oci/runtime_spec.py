@@ -116,10 +116,10 @@ class Device(_Struct):
 
 
 class DeviceRule(_Struct):
-    """linux.resources.devices[]: cgroup access; a missing major or minor means all. `allow` is always written."""
+    """linux.resources.devices[]: cgroup access; a missing major or minor means all. `access`: of r, w, m."""
 
     allow: bool
-    access: str = "rwm"
+    access: str
     type: str = ""
     major: int | None = None
     minor: int | None = None

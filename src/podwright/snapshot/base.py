@@ -13,7 +13,7 @@ from podwright.snapshot.layer import BlobSource
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that is unpacked. `size_bytes` counts file data, `inodes` entries."""
+    """A layer that is unpacked: what it takes on disk."""
 
     diff_id: Digest
     size_bytes: int
@@ -55,8 +55,8 @@ class LayerStore(Protocol):
     async def commit(self, chain: Sequence[Digest]) -> None:
         """Make the stack of layers that are all unpacked. Raises NotFound, InvalidArgument."""
 
-    async def collect(self, keep: Collection[Sequence[Digest]], busy: Collection[Digest]) -> int:
-        """Delete every stack that is neither in `keep` nor under a container, and layers of no stack nor `busy`.
+    def collect(self, keep: Collection[Sequence[Digest]]) -> int:
+        """Delete every stack that is neither in `keep` nor under a container, and every layer of no stack or `keep`.
 
         Gives the number of layers that are gone.
         """

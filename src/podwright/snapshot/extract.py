@@ -22,6 +22,7 @@ from podwright.snapshot import tarstream
 from podwright.snapshot.tarstream import Member, printable
 
 _WHITEOUT, _OPAQUE, _AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
+_DISK_BLOCK = 4096
 _MAX_PATH_BYTES, _MAX_DEPTH, _MAX_LINKS = 4096, 512, 40
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,7 +45,7 @@ class Found:
     """What the extraction learned. Paths are relative, without a leading slash; b'' is the root."""
 
     entries: int = 0
-    stored_bytes: int = 0
+    disk_bytes: int = 0
     implicit: set[bytes] = field(default_factory=set)
     opaque: set[bytes] = field(default_factory=set)
     links: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -182,6 +183,7 @@ class Tree:
             except FileExistsError:
                 self._make_room(path, name, parent_fd)
                 os.mkdir(name, 0o700, dir_fd=parent_fd)
+            self.found.disk_bytes += _DISK_BLOCK
             self._directories.add(path)
         self._describe_directory(path, self._open(path), member)
 
@@ -215,7 +217,7 @@ class Tree:
             fd = os.open(name, _FILE_FLAGS, member.mode & 0o777, dir_fd=parent_fd)
         try:
             copy(fd, member)
-            self.found.stored_bytes += member.stored
+            self.found.disk_bytes += -(-member.stored // _DISK_BLOCK) * _DISK_BLOCK
             os.fchown(fd, member.uid, member.gid)
             if member.mode & 0o7000:  # after chown, which clears setuid and setgid
                 os.fchmod(fd, member.mode)

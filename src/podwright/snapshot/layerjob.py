@@ -57,7 +57,7 @@ class Report(msgspec.Struct):
     errno: int = 0
     diff_id: str = ""
     plain_bytes: int = 0
-    stored_bytes: int = 0
+    disk_bytes: int = 0
     entries: int = 0
     implicit: list[bytes] = []
     opaque: list[bytes] = []
@@ -167,7 +167,7 @@ def unpack(blob: Blob, root_fd: int, *, max_bytes: int, max_entries: int) -> Rep
         stream = PlainStream(blob.read, max_bytes)
         found = _extract(stream, Tree(root_fd, max_entries=max_entries))
         return Report(
-            diff_id=stream.finish(), plain_bytes=stream.total_bytes, stored_bytes=found.stored_bytes,
+            diff_id=stream.finish(), plain_bytes=stream.total_bytes, disk_bytes=found.disk_bytes,
             entries=found.entries, implicit=sorted(found.implicit), opaque=sorted(found.opaque), links=found.links,
         )  # fmt: skip
     except (Unacceptable, TarError, CompressionError) as error:

@@ -62,9 +62,11 @@ def _open_by_parameters(layers: Path, names: Sequence[str], writable: Path | Non
         sys.fsconfig(context, sys.FSCONFIG_CMD_CREATE)
         return sys.fsmount(context, sys.FSMOUNT_CLOEXEC, attributes)
     except OSError as error:
-        if error.errno == errno.EINVAL and not _says_why(context):
+        why = _says_why(context)
+        if error.errno == errno.EINVAL and not why:
             return None
-        raise _explained(error, context) from error
+        words = f"overlay mount: {os.strerror(error.errno or 0)}" + (f" ({why})" if why else "")
+        raise OSError(error.errno, words) from error
     finally:
         os.close(context)
 
@@ -80,14 +82,7 @@ def _says_why(context: int) -> str:
     return "; ".join(line for line in lines if "lowerdir+" not in line and "Unknown parameter" not in line)
 
 
-def _explained(error: OSError, context: int) -> OSError:
-    why = _says_why(context)
-    return OSError(error.errno, f"overlay mount: {os.strerror(error.errno or 0)}{f' ({why})' if why else ''}")
-
-
-def _mount_by_page(
-    layers: Path, names: Sequence[str], writable: Path | None, target: Path, *, read_only: bool
-) -> None:
+def _mount_by_page(layers: Path, names: Sequence[str], writable: Path | None, target: Path, *, read_only: bool) -> None:
     options = [f"{key}={value}" for key, value in _OPTIONS.items()] + ["lowerdir=" + ":".join(names)]
     if writable is not None:
         here = os.path.relpath(writable, layers)
@@ -102,7 +97,7 @@ def _mount_by_page(
         try:
             sys.unshare(sys.CLONE_FS)  # from here on the working directory is this thread's own
             os.chdir(layers)
-            sys.mount("overlay", os.path.abspath(target), "overlay", flags, data)
+            sys.mount("overlay", os.fspath(target.absolute()), "overlay", flags, data)
         except OSError as error:
             failed.append(error)
 

@@ -23,6 +23,8 @@ from podwright.cgroup.detect import cgroup_driver
 from podwright.config.schema import Config
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.model import Containers
+from podwright.container.spec.facts import HostFacts
+from podwright.container.spec.inspect import host_facts
 from podwright.content.store import ContentStore
 from podwright.cri.image_service import ImageService
 from podwright.cri.interceptors import Interceptors
@@ -62,10 +64,23 @@ class Node:
         self._network, self._handlers, self._cgroups = network, handlers, cgroups
         self._config, self._stages = config, stages
         self._features: dict[str, Features] = {}
+        self._host_facts: dict[str, HostFacts] = {}
 
     async def learn(self) -> None:
         """Ask the runtimes what they can do; once, since it costs a process each."""
         self._features = await self._handlers.features()
+
+    def host_facts(self, handler: str) -> HostFacts:
+        """What the specification of a container of this handler may count on."""
+        facts = self._host_facts.get(handler)
+        if facts is None:
+            features = self._features.get(handler)
+            facts = self._host_facts[handler] = host_facts(
+                unified_cgroups=self._cgroups.version == "v2",
+                recursive_read_only=features is not None and features.recursive_read_only_mounts,
+                allowed_annotations=self._handlers.settings(handler).allowed_annotations,
+            )
+        return facts
 
     async def network(self) -> NetworkStatus:
         return await self._network.status()
@@ -121,7 +136,7 @@ class Daemon:
         pods = SandboxCollaborators(layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox)
         on = ContainerCollaborators(
             layout, containers, self._images, snapshots, self._handlers, Conmon(config.monitor, layout.exits),
-            cgroups, config.container,
+            cgroups, config.container, lambda handler: self._node.host_facts(handler),
         )  # fmt: skip
         self._backend = NativeBackend(pods, on, self._tasks)
         self._node = Node(self._network, self._handlers, cgroups, config, self._backend.stages)

@@ -23,7 +23,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.runtime.base import ExecResult
 from podwright.sandbox import recover as sandbox_recover
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
-from podwright.sandbox.facts import placement
+from podwright.sandbox.facts import sandbox_facts
 from podwright.sandbox.model import Sandbox, sandbox_key
 from podwright.sandbox.pause import Pause
 from podwright.sandbox.remove import remove_sandbox
@@ -98,7 +98,7 @@ class NativeBackend:
             return existing  # a retry of a call whose answer was lost
         if not sandbox.ready:
             raise FailedPrecondition(f"pod sandbox {sandbox.id[:13]} is not ready: containers can't be created in it")
-        work = partial(create_container, self._containers, self._exits, placement(self._pods, sandbox), config)
+        work = partial(create_container, self._containers, self._exits, sandbox_facts(self._pods, sandbox), config)
         container: Container = await self._running.join(("create", key), f"create {config.metadata.name}", work)
         return container
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podwright.base.locks import KeyedLocks
@@ -18,7 +19,8 @@ from podwright.state.layout import Layout
 
 @dataclass(frozen=True)
 class Collaborators:
-    """`locks` is held by a container's id around create, start and remove; a stop must be able to overtake them."""
+    """`host` tells what the machine and a handler can do. `locks` is held by a container's id around create, start
+    and remove; a stop must be able to overtake them."""
 
     layout: Layout
     containers: Containers
@@ -28,5 +30,5 @@ class Collaborators:
     monitor: Monitor
     cgroups: CgroupDriver
     settings: Settings
-    host: HostFacts
+    host: Callable[[str], HostFacts]
     locks: KeyedLocks = field(default_factory=KeyedLocks)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from podwright.base.errors import AlreadyExists, InvalidArgument, NotFound
 from podwright.base.files import write_plain
 from podwright.base.ids import new_id
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
+from podwright.base.tasks import in_thread
 from podwright.base.undo import Undo
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.model import Container, ContainerRecord, ContainerUser, container_key
 from podwright.container.remove import take_down
-from podwright.container.spec.build import build_container_spec
-from podwright.container.spec.facts import ContainerFacts, ImageFacts, SandboxFacts
-from podwright.container.spec.inspect import gather
-from podwright.container.spec.signals import stop_signal_number
+from podwright.container.spec.build import Built, build_container_spec, encode
+from podwright.container.spec.facts import ImageFacts, SandboxFacts
+from podwright.container.spec.inspect import inspect_request
 from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
 from podwright.linux.paths import make_directories_in_root, read_in_root
@@ -35,50 +32,46 @@ ACCOUNT_FILE_LIMIT_BYTES = 10 * 1024 * 1024
 """The most that is read of an image's /etc/passwd or /etc/group (CVE-2026-47262)."""
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where a container goes: its pod's facts, runtime handler and cgroup."""
-
-    facts: SandboxFacts
-    handler: str
-    cgroup_parent: str
-
-
 async def create_container(
-    on: Collaborators, exits: Exits, pod: Placement, config: pb.ContainerConfig, stage: Stage
+    on: Collaborators, exits: Exits, sandbox: SandboxFacts, config: pb.ContainerConfig, stage: Stage
 ) -> Container:
     """Make a CREATED container, or leave nothing. Raises InvalidArgument, NotFound (image), AlreadyExists, and what
     the drivers raise."""
     image = find_image(on, config)
-    container = reserve(on, pod, config, image)
+    container = reserve(on, sandbox, config, image)
     with log_context(container=container.id[:13]):
         async with Undo("create container") as undo:
             undo.add("take the container down", partial(_abandon, on, exits, container, undo))
             async with on.locks.hold(container.id):
-                await _bring_up(on, exits, pod, container, image, stage)
+                await _bring_up(on, exits, sandbox, container, image, stage)
             on.containers.hidden.discard(container.id)
             undo.keep()
     return container
 
 
 async def _bring_up(
-    on: Collaborators, exits: Exits, pod: Placement, container: Container, image: ImageRecord, stage: Stage
+    on: Collaborators, exits: Exits, sandbox: SandboxFacts, container: Container, image: ImageRecord, stage: Stage
 ) -> None:
     stage("root file system")
     rootfs = mount_rootfs(on, container, image)
     stage("runtime specification")
-    request = await gather(container.config, host=on.host)
+    host = on.host(sandbox.handler)
+    request = await in_thread(inspect_request, container.config, host)
     built = build_container_spec(
-        config=container.config, container=container_facts(on, pod, container, rootfs), sandbox=pod.facts,
-        image=image_facts(container.config, image), host=on.host, request=request,
+        config=container.config, sandbox=sandbox, image=image_facts(container.config, image), rootfs=rootfs,
+        container_id=container.id, cgroups_path=container.record.cgroups_path,
+        passwd=read_in_root(rootfs, "etc/passwd", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
+        group=read_in_root(rootfs, "etc/group", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
+        host=host, request=request, target_pid=_target_pid(on, sandbox, container),
     )  # fmt: skip
+    make_host_directories(built)
     make_working_directory(rootfs, built.working_dir)
     bundle = on.layout.bundle(container.id)
-    write_plain(bundle / "config.json", msgspec.json.encode(built.spec), mode=0o600)
+    write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
     stage("runtime create")
     created = await on.monitor.create(launch_of(on, container))
     on.containers.update(
-        container.id, created_at=on.containers.next_created_at(), stop_signal=stop_signal_number(container.config.stop_signal, image.config.stop_signal),
+        container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal,
         user=ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups)),
         pid=created.process.pid, pid_start_time=created.process.start_time,
         monitor_pid=created.monitor.pid, monitor_start_time=created.monitor.start_time,
@@ -95,25 +88,25 @@ def find_image(on: Collaborators, config: pb.ContainerConfig) -> ImageRecord:
     return image
 
 
-def reserve(on: Collaborators, pod: Placement, config: pb.ContainerConfig, image: ImageRecord) -> Container:
+def reserve(on: Collaborators, sandbox: SandboxFacts, config: pb.ContainerConfig, image: ImageRecord) -> Container:
     """Store the record, before the first side effect."""
-    taken = on.containers.by_key(container_key(pod.facts.id, config))
+    taken = on.containers.by_key(container_key(sandbox.id, config))
     if taken is not None:
         raise AlreadyExists(
             f"container {config.metadata.name} attempt {config.metadata.attempt} exists in this pod as "
             f"{taken.id[:13]}: remove it first"
         )
     container_id = new_id()
-    directory = pod.facts.log_directory
+    directory = sandbox.log_directory
     log_path = str(Path(directory, config.log_path)) if directory and config.log_path else ""
     on.containers.hidden.add(container_id)
     return on.containers.add(
         ContainerRecord(
-            id=container_id, sandbox_id=pod.facts.id, config=config.SerializeToString(), handler=pod.handler,
+            id=container_id, sandbox_id=sandbox.id, config=config.SerializeToString(), handler=sandbox.handler,
             image_id=image.id, image_ref=image.repo_digests[0] if image.repo_digests else image.id,
             reserved_at=on.containers.next_created_at(), boot=boot_id(), log_path=log_path,
-            cgroups_path=on.cgroups.container_path(pod.cgroup_parent, container_id),
-            cgroup=on.cgroups.kernel_path(pod.cgroup_parent, container_id),
+            cgroups_path=on.cgroups.container_path(sandbox.cgroup_parent, container_id),
+            cgroup=on.cgroups.kernel_path(sandbox.cgroup_parent, container_id),
         )
     )  # fmt: skip
 
@@ -127,23 +120,24 @@ def mount_rootfs(on: Collaborators, container: Container, image: ImageRecord) ->
     return rootfs
 
 
-def container_facts(on: Collaborators, pod: Placement, container: Container, rootfs: Path) -> ContainerFacts:
-    """What the specification needs to know of the container; reads the image's account files, inside the rootfs."""
-    return ContainerFacts(
-        id=container.id, rootfs=rootfs, cgroups_path=container.record.cgroups_path,
-        passwd=read_in_root(rootfs, "etc/passwd", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
-        group=read_in_root(rootfs, "etc/group", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
-        target_pid_namespace=_target_pid_namespace(on, pod, container),
-        allowed_annotations=on.handlers.settings(pod.handler).allowed_annotations,
-    )  # fmt: skip
-
-
 def image_facts(config: pb.ContainerConfig, image: ImageRecord) -> ImageFacts:
     return ImageFacts(
         id=image.id, name=config.image.user_specified_image or config.image.image,
         entrypoint=tuple(image.config.entrypoint), command=tuple(image.config.cmd),
         environment=tuple(image.config.env), user=image.config.user, working_dir=image.config.working_dir,
+        stop_signal=image.config.stop_signal,
     )  # fmt: skip
+
+
+def make_host_directories(built: Built) -> None:
+    """Host paths of mounts that are missing become directories, as CRI-O does."""
+    for directory in built.missing_host_directories:
+        try:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidArgument(
+                f"{directory} is missing and can't be made: {error.strerror}", field="mounts"
+            ) from error
 
 
 def make_working_directory(rootfs: Path, directory: str) -> None:
@@ -166,18 +160,18 @@ def launch_of(on: Collaborators, container: Container) -> Launch:
     )  # fmt: skip
 
 
-def _target_pid_namespace(on: Collaborators, pod: Placement, container: Container) -> str:
-    """The PID namespace of the container that PID mode TARGET names; empty for the other modes."""
+def _target_pid(on: Collaborators, sandbox: SandboxFacts, container: Container) -> int:
+    """The first process of the container that PID mode TARGET names; 0 for the other modes."""
     options = container.config.linux.security_context.namespace_options
     if options.pid != pb.TARGET:
-        return ""
+        return 0
     field = "config.linux.security_context.namespace_options.target_id"
     target = on.containers.find(options.target_id)
-    if target.record.sandbox_id != pod.facts.id:
+    if target.record.sandbox_id != sandbox.id:
         raise InvalidArgument(f"container {target.id[:13]} belongs to another pod", field=field)
     if not target.running:
         raise InvalidArgument(f"container {target.id[:13]} does not run", field=field)
-    return f"/proc/{target.record.pid}/ns/pid"
+    return target.record.pid
 
 
 async def _abandon(on: Collaborators, exits: Exits, container: Container, undo: Undo) -> None:

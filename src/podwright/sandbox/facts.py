@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from podwright.container.create import Placement
 from podwright.container.spec.facts import SandboxFacts
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox
@@ -13,14 +12,15 @@ _OCI_NAMES = {"net": "network", "ipc": "ipc", "uts": "uts"}
 HOST_SHM = Path("/dev/shm")
 
 
-def placement(on: Collaborators, sandbox: Sandbox) -> Placement:
+def sandbox_facts(on: Collaborators, sandbox: Sandbox) -> SandboxFacts:
     """The pod's namespaces, files and cgroup, as its containers get them."""
     config, record, layout = sandbox.config, sandbox.record, on.layout
     namespaces = {_OCI_NAMES[kind]: str(layout.namespace(sandbox.id, kind)) for kind in record.pinned}
     if record.pause_pid:
         namespaces["pid"] = f"/proc/{record.pause_pid}/ns/pid"
-    facts = SandboxFacts(
+    return SandboxFacts(
         id=sandbox.id, name=config.metadata.name, namespace=config.metadata.namespace, uid=config.metadata.uid,
+        handler=record.handler, cgroup_parent=record.cgroup_parent,
         hostname=record.hostname, namespaces=namespaces,
         hosts=layout.pod_file(sandbox.id, "hosts"), resolv_conf=layout.pod_file(sandbox.id, "resolv.conf"),
         hostname_file=layout.pod_file(sandbox.id, "hostname"),
@@ -28,4 +28,3 @@ def placement(on: Collaborators, sandbox: Sandbox) -> Placement:
         log_directory=config.log_directory, annotations=dict(config.annotations),
         privileged=config.linux.security_context.privileged,
     )  # fmt: skip
-    return Placement(facts, handler=record.handler, cgroup_parent=record.cgroup_parent)

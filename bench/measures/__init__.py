@@ -1,0 +1,1 @@
+"""What is measured, one subject a file. Names of metrics are `subject.detail`, the same for every peer."""

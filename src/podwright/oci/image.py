@@ -185,7 +185,7 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
     A generic or empty type ("application/json") leaves the decision to the document. Raises InvalidArgument.
     """
     announced = media_type.partition(";")[0].strip().lower()
-    if "manifest.v1+" in announced:
+    if "docker.distribution.manifest.v1+" in announced:
         raise InvalidArgument(_SCHEMA1)
     document = _decode(data, _AnyManifest, "manifest", MANIFEST_LIMIT_BYTES)
     kind = _kind(document, announced)

@@ -54,11 +54,9 @@ class Reference:
     def familiar(self) -> str:
         """The short form that people write: "busybox:latest"."""
         name = self.name
-        if self.domain == DEFAULT_DOMAIN:
-            name = self.path.removeprefix("library/")
-            # "library/a/b" must keep its prefix, and so must a path whose first part looks like a domain.
-            if ("/" in name and name != self.path) or _looks_like_domain(name.partition("/")[0], name):
-                name = self.path
+        if self.domain == DEFAULT_DOMAIN and not _looks_like_domain(self.path.partition("/")[0], self.path):
+            short = self.path.removeprefix("library/")
+            name = self.path if "/" in short else short
         return name + self._suffix()
 
     def with_digest(self, digest: Digest) -> str:

@@ -51,7 +51,7 @@ BEARER = Challenge("bearer", {"realm": "https://auth.q.io/token", "service": "q.
             ],
         ),
         ("Negotiate YWJj==, Basic realm=x", [Challenge("negotiate"), Challenge("basic", {"realm": "x"})]),
-        ('Bearer realm="", error="insufficient_scope"', [Challenge("bearer", {"realm": "", "error": "insufficient_scope"})]),
+        ('Bearer realm="", error="denied"', [Challenge("bearer", {"realm": "", "error": "denied"})]),
         ("", []),
         ('"', []),
         ('Bearer realm="unclosed', [Challenge("bearer")]),

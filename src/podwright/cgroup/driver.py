@@ -1,0 +1,159 @@
+"""The `CgroupDriver`: names by one naming, directories and counters by one kernel layout.
+
+With systemd's naming the slices and scopes are systemd's: the OCI runtime asks for a scope, systemd makes its slice
+and drops it when it is empty. So there `create_parent` makes nothing, and limits of a pod are the slice's owner's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from podwright.base.errors import DeadlineExceeded, FailedPrecondition
+from podwright.base.log import get_logger
+from podwright.cgroup import naming as names
+from podwright.cgroup.base import CgroupStats, Kernel, Limits, Naming, Version
+
+log = get_logger(__name__)
+
+_KILL_AGAIN_S = 0.1
+
+
+class Cgroups:
+    """See `CgroupDriver`. `default_parent` in either syntax."""
+
+    def __init__(self, kernel: Kernel, *, version: Version, naming: Naming, default_parent: str) -> None:
+        self._kernel = kernel
+        self.version: Version = version
+        self.naming: Naming = naming
+        self._default_parent = self._native(default_parent)
+        self._warned = False
+
+    def _native(self, parent: str) -> str:
+        """A parent in the syntax of our naming, checked."""
+        if self.naming == "systemd":
+            if names.is_slice(parent):
+                names.expand_slice(parent)
+                return parent
+            return names.slice_of(parent)
+        return names.expand_slice(parent) if names.is_slice(parent) else names.check_path(parent)
+
+    def pod_parent(self, asked: str, sandbox_id: str) -> str:
+        if not asked:
+            if self.naming == "systemd":
+                return self._default_parent
+            return f"{self._default_parent}/{sandbox_id}"
+        if names.is_slice(asked) != (self.naming == "systemd") and not self._warned:
+            self._warned = True
+            log.warning(
+                "pods ask for parents of the other cgroup driver: set the kubelet's cgroupDriver, or cgroup.driver",
+                parent=asked,
+                driver=self.naming,
+            )
+        return self._native(asked)
+
+    def container_path(self, parent: str, container_id: str) -> str:
+        if self.naming == "systemd":
+            return f"{parent}:{names.SCOPE_PREFIX}:{container_id}"
+        return f"{parent}/{container_id}"
+
+    def kernel_path(self, parent: str, container_id: str = "") -> str:
+        path = names.expand_slice(parent) if self.naming == "systemd" else parent
+        if not container_id:
+            return path
+        return f"{path}/{names.scope_of(container_id) if self.naming == 'systemd' else container_id}"
+
+    def missing_parents(self, parent: str) -> tuple[str, ...]:
+        if self.naming == "systemd":
+            return ()
+        parts = parent.strip("/").split("/")
+        levels = ("/" + "/".join(parts[: count + 1]) for count in range(len(parts)))
+        return tuple(
+            directory
+            for level in levels
+            for directory in self._kernel.directories(level)
+            if not Path(directory).is_dir()
+        )
+
+    def create_parent(self, parent: str, limits: Limits | None = None) -> tuple[str, ...]:
+        made: list[str] = []
+        try:
+            self._make(parent, made)
+            if limits is not None and made:
+                self._kernel.set_limits(parent, limits)
+        except BaseException:
+            self.remove(made)
+            raise
+        return tuple(made)
+
+    def _make(self, parent: str, made: list[str]) -> None:
+        """Appends to `made` as it goes. Starts over when an empty ancestor is removed, or made, under our hands."""
+        for _ in range(10):
+            try:
+                for directory in self.missing_parents(parent):
+                    Path(directory).mkdir(mode=0o755)
+                    made.append(directory)
+                    self._kernel.prepare(directory)
+                return
+            except (FileExistsError, FileNotFoundError):
+                continue
+            except OSError as error:
+                raise FailedPrecondition(
+                    f"can't make cgroup {error.filename}: {error.strerror}; is its file system mounted writable?"
+                ) from error
+        raise FailedPrecondition(f"cgroup {parent} is removed as fast as it is made: by whom?")
+
+    def remove(self, made: Iterable[str]) -> tuple[str, ...]:
+        """The default parent's own directories go with the last pod, whichever pod made them."""
+        given = list(dict.fromkeys(made))
+        left = [directory for directory in reversed(given) if not _rmdir(directory)]
+        if given and self.naming == "cgroupfs":
+            for directory in self._kernel.directories(self._default_parent):
+                if any(path.startswith(directory + "/") for path in given):
+                    _rmdir(directory)
+        return tuple(reversed(left))
+
+    def processes(self, path: str) -> list[int]:
+        return self._kernel.processes(path)
+
+    async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
+        deadline, pause_s = time.monotonic() + timeout_s, 0.0005
+        kill_at = 0.0
+        while pids := self._kernel.processes(path):
+            if os.getpid() in pids:
+                raise FailedPrecondition(f"cgroup {path} holds this very process: it is no container's")
+            now = time.monotonic()
+            if now > deadline:
+                listed = ", ".join(map(str, pids[:10]))
+                raise DeadlineExceeded(f"processes {listed} of cgroup {path} did not die within {timeout_s:g} s")
+            if now >= kill_at:
+                self._kernel.kill(path)
+                kill_at = now + _KILL_AGAIN_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.02)
+
+    def set_frozen(self, path: str, *, frozen: bool) -> None:
+        self._kernel.set_frozen(path, frozen=frozen)
+
+    def oom_kills(self, path: str) -> int:
+        return self._kernel.oom_kills(path)
+
+    def stats(self, path: str) -> CgroupStats | None:
+        return self._kernel.stats(path)
+
+
+def _rmdir(directory: str) -> bool:
+    """Whether the cgroup is gone now. One with processes or children gives EBUSY."""
+    try:
+        Path(directory).rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.ENOTEMPTY):
+            return False
+        raise
+    return True

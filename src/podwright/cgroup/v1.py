@@ -1,0 +1,141 @@
+"""cgroup v1, also where an empty v2 hierarchy is mounted beside it (hybrid): one hierarchy a controller or several.
+
+`driver.py` calls it. kernel: Documentation/admin-guide/cgroup-v1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from podwright.base.errors import InvalidArgument
+from podwright.cgroup import files
+from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats
+from podwright.cgroup.signals import kill_members
+
+# Any hierarchy lists a container's processes; these are the ones an OCI runtime never leaves out.
+_MEMBERSHIP = ("freezer", "pids", "devices", "memory", "cpu")
+
+
+class CgroupV1:
+    """`mounts`: controller (`cpu`, `name=systemd`, …) → mount point. `unified`: the v2 hierarchy's, or ''."""
+
+    def __init__(self, mounts: Mapping[str, str], unified: str = "") -> None:
+        self._mounts = dict(mounts)
+        self._hierarchies = sorted({*mounts.values(), *([unified] if unified else [])})
+        self._membership = next(mounts[name] for name in (*_MEMBERSHIP, *sorted(mounts)) if name in mounts)
+
+    def _at(self, controller: str, path: str) -> str:
+        return self._mounts.get(controller, "/nonexistent") + path
+
+    def directories(self, path: str) -> list[str]:
+        return [hierarchy + path for hierarchy in self._hierarchies]
+
+    def prepare(self, directory: str) -> None:
+        """A new cpuset is empty and takes no process until it has CPUs and memory nodes. cpuset(7)."""
+        if not directory.startswith(self._mounts.get("cpuset", "/nonexistent") + "/"):
+            return
+        parent = Path(directory).parent
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if not (files.read(f"{directory}/{name}") or b"").strip():
+                files.write(f"{directory}/{name}", (files.read(f"{parent}/{name}") or b"").decode())
+
+    def set_limits(self, path: str, limits: Limits) -> None:
+        wanted = (
+            ("cpu", "cpu.shares", limits.cpu_shares),
+            ("cpu", "cpu.cfs_period_us", limits.cpu_period_us),
+            ("cpu", "cpu.cfs_quota_us", limits.cpu_quota_us),
+            ("memory", "memory.limit_in_bytes", limits.memory_bytes),
+            ("pids", "pids.max", "max" if limits.pids is not None and limits.pids <= 0 else limits.pids),
+        )
+        for controller, name, value in wanted:
+            if value is None:
+                continue
+            if controller not in self._mounts:
+                raise InvalidArgument(f"{name} can't be set: this kernel has no cgroup controller {controller!r}")
+            files.write(f"{self._at(controller, path)}/{name}", str(value))
+
+    def processes(self, path: str) -> list[int]:
+        return [pid for directory in files.below(self._membership + path) for pid in files.read_pids(directory)]
+
+    def kill(self, path: str) -> None:
+        """One by one, while the freezer holds them so that none forks away; a lone process needs no freezing."""
+
+        def members() -> list[int]:
+            return self.processes(path)
+
+        if len(members()) <= 1 and not self._frozen(path):
+            kill_members(members)
+            return
+        self.set_frozen(path, frozen=True)
+        try:
+            kill_members(members)
+        finally:
+            # A frozen process can't die: it takes the signal when it is let go.
+            for directory in reversed(files.below(self._at("freezer", path))):
+                _set_frozen(directory, frozen=False)
+
+    def _frozen(self, path: str) -> bool:
+        return (files.read(self._at("freezer", path) + "/freezer.state") or b"THAWED").strip() != b"THAWED"
+
+    def set_frozen(self, path: str, *, frozen: bool) -> None:
+        """The freezer's state holds for the children too."""
+        _set_frozen(self._at("freezer", path), frozen=frozen)
+
+    def oom_kills(self, path: str) -> int:
+        return (files.read_table(self._at("memory", path) + "/memory.oom_control") or {}).get(b"oom_kill", 0)
+
+    def stats(self, path: str) -> CgroupStats | None:
+        """About 15 files."""
+        if not Path(self._membership + path).is_dir():
+            return None
+        return CgroupStats(time.time_ns(), self._cpu(path), self._memory(path), self._pids(path))
+
+    def _cpu(self, path: str) -> CpuStats | None:
+        account = self._at("cpuacct", path)
+        usage = files.read_number(f"{account}/cpuacct.usage")
+        if usage is None:
+            return None
+        table = files.read_table(self._at("cpu", path) + "/cpu.stat") or {}
+        return CpuStats(
+            usage,
+            files.read_number(f"{account}/cpuacct.usage_user") or 0,
+            files.read_number(f"{account}/cpuacct.usage_sys") or 0,
+            table.get(b"nr_periods", 0), table.get(b"nr_throttled", 0), table.get(b"throttled_time", 0),
+        )  # fmt: skip
+
+    def _memory(self, path: str) -> MemoryStats | None:
+        directory = self._at("memory", path)
+        usage = files.read_number(f"{directory}/memory.usage_in_bytes")
+        table = files.read_table(f"{directory}/memory.stat")
+        if usage is None or table is None:
+            return None
+        limit = files.read_limit(f"{directory}/memory.limit_in_bytes")
+        with_swap = files.read_limit(f"{directory}/memory.memsw.limit_in_bytes")
+        return MemoryStats(
+            usage_bytes=usage,
+            working_set_bytes=max(0, usage - table.get(b"total_inactive_file", 0)),
+            rss_bytes=table.get(b"total_rss", 0),
+            cache_bytes=table.get(b"total_cache", 0),
+            mapped_file_bytes=table.get(b"total_mapped_file", 0),
+            page_faults=table.get(b"total_pgfault", 0),
+            major_page_faults=table.get(b"total_pgmajfault", 0),
+            limit_bytes=limit,
+            peak_bytes=files.read_number(f"{directory}/memory.max_usage_in_bytes") or 0,
+            failures=files.read_number(f"{directory}/memory.failcnt") or 0,
+            swap_usage_bytes=table.get(b"total_swap", 0),
+            swap_limit_bytes=max(0, with_swap - limit) if with_swap else 0,
+        )
+
+    def _pids(self, path: str) -> PidsStats | None:
+        directory = self._at("pids", path)
+        current = files.read_number(f"{directory}/pids.current")
+        return None if current is None else PidsStats(current, files.read_limit(f"{directory}/pids.max"))
+
+
+def _set_frozen(directory: str, *, frozen: bool) -> None:
+    try:
+        files.write(f"{directory}/freezer.state", "FROZEN" if frozen else "THAWED")
+    except FileNotFoundError:
+        return

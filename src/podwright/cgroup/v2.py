@@ -1,0 +1,163 @@
+"""cgroup v2: one hierarchy, controllers enabled level by level. `driver.py` calls it.
+
+kernel: Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from podwright.base.errors import InvalidArgument
+from podwright.cgroup import files
+from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, Pressure, PressureStats
+from podwright.cgroup.signals import kill_members
+
+_MICROSECOND_NS = 1000
+
+
+class CgroupV2:
+    """`mount`: where the hierarchy is mounted."""
+
+    def __init__(self, mount: str) -> None:
+        self._mount = mount
+
+    def directories(self, path: str) -> list[str]:
+        return [self._mount + path]
+
+    def prepare(self, directory: str) -> None:
+        """Hand the parent's controllers down: a cgroup has those that its parent's subtree_control names."""
+        parent = Path(directory).parent
+        offered = (files.read(f"{parent}/cgroup.controllers") or b"").split()
+        enabled = (files.read(f"{parent}/cgroup.subtree_control") or b"").split()
+        wanted = [f"+{name.decode()}" for name in offered if name not in enabled]
+        if not wanted:
+            return
+        try:
+            files.write(f"{parent}/cgroup.subtree_control", " ".join(wanted))
+        except InvalidArgument:
+            # One controller that can't be enabled (cpu, while realtime processes run) must not keep the others.
+            for word in wanted:
+                try:
+                    files.write(f"{parent}/cgroup.subtree_control", word)
+                except InvalidArgument:
+                    continue
+
+    def set_limits(self, path: str, limits: Limits) -> None:
+        directory = self._mount + path
+        wanted = {
+            "cpu.weight": None if limits.cpu_shares is None else str(weight_of(limits.cpu_shares)),
+            "cpu.max": _cpu_max(limits, files.read(f"{directory}/cpu.max") or b"max 100000"),
+            "memory.max": _or_max(limits.memory_bytes),
+            "pids.max": _or_max(limits.pids),
+        }
+        for name, value in wanted.items():
+            if value is None:
+                continue
+            try:
+                files.write(f"{directory}/{name}", value)
+            except FileNotFoundError:
+                raise InvalidArgument(f"{name} can't be set: its controller is not enabled in {directory}") from None
+
+    def processes(self, path: str) -> list[int]:
+        return [pid for directory in files.below(self._mount + path) for pid in files.read_pids(directory)]
+
+    def kill(self, path: str) -> None:
+        """cgroup.kill takes all below it, forks in flight and frozen processes as well; since Linux 5.14."""
+        try:
+            files.write(f"{self._mount}{path}/cgroup.kill", "1")
+        except FileNotFoundError:
+            self.set_frozen(path, frozen=True)
+            kill_members(lambda: self.processes(path))  # in v2 a frozen process can die
+            self.set_frozen(path, frozen=False)
+
+    def set_frozen(self, path: str, *, frozen: bool) -> None:
+        try:
+            files.write(f"{self._mount}{path}/cgroup.freeze", "1" if frozen else "0")
+        except FileNotFoundError:
+            return
+
+    def oom_kills(self, path: str) -> int:
+        return (files.read_table(f"{self._mount}{path}/memory.events") or {}).get(b"oom_kill", 0)
+
+    def stats(self, path: str) -> CgroupStats | None:
+        """About 14 files."""
+        directory = self._mount + path
+        if not Path(directory).is_dir():
+            return None
+        io = _pressure(f"{directory}/io.pressure")
+        return CgroupStats(time.time_ns(), _cpu(directory), _memory(directory), _pids(directory), io)
+
+
+def weight_of(shares: int) -> int:
+    """cpu.shares 2 to 262144 onto cpu.weight 1 to 10000, as the OCI runtimes do."""
+    return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
+
+
+def _or_max(value: int | None) -> str | None:
+    if value is None:
+        return None
+    return str(value) if value > 0 else "max"
+
+
+def _cpu_max(limits: Limits, current: bytes) -> str | None:
+    if limits.cpu_quota_us is None and limits.cpu_period_us is None:
+        return None
+    quota, period = current.decode().split()
+    if limits.cpu_quota_us is not None:
+        quota = str(limits.cpu_quota_us) if limits.cpu_quota_us > 0 else "max"
+    return f"{quota} {limits.cpu_period_us or period}"
+
+
+def _cpu(directory: str) -> CpuStats | None:
+    table = files.read_table(f"{directory}/cpu.stat")
+    if table is None:
+        return None
+    return CpuStats(
+        table.get(b"usage_usec", 0) * _MICROSECOND_NS,
+        table.get(b"user_usec", 0) * _MICROSECOND_NS,
+        table.get(b"system_usec", 0) * _MICROSECOND_NS,
+        table.get(b"nr_periods", 0), table.get(b"nr_throttled", 0),
+        table.get(b"throttled_usec", 0) * _MICROSECOND_NS,
+        _pressure(f"{directory}/cpu.pressure"),
+    )  # fmt: skip
+
+
+def _memory(directory: str) -> MemoryStats | None:
+    usage, table = files.read_number(f"{directory}/memory.current"), files.read_table(f"{directory}/memory.stat")
+    if usage is None or table is None:
+        return None
+    return MemoryStats(
+        usage_bytes=usage,
+        working_set_bytes=max(0, usage - table.get(b"inactive_file", 0)),
+        rss_bytes=table.get(b"anon", 0),
+        cache_bytes=table.get(b"file", 0),
+        mapped_file_bytes=table.get(b"file_mapped", 0),
+        page_faults=table.get(b"pgfault", 0),
+        major_page_faults=table.get(b"pgmajfault", 0),
+        limit_bytes=files.read_limit(f"{directory}/memory.max"),
+        peak_bytes=files.read_number(f"{directory}/memory.peak") or 0,
+        failures=(files.read_table(f"{directory}/memory.events") or {}).get(b"max", 0),
+        swap_usage_bytes=files.read_number(f"{directory}/memory.swap.current") or 0,
+        swap_limit_bytes=files.read_limit(f"{directory}/memory.swap.max"),
+        pressure=_pressure(f"{directory}/memory.pressure"),
+    )
+
+
+def _pids(directory: str) -> PidsStats | None:
+    current = files.read_number(f"{directory}/pids.current")
+    return None if current is None else PidsStats(current, files.read_limit(f"{directory}/pids.max"))
+
+
+def _pressure(path: str) -> PressureStats | None:
+    data = files.read(path)
+    if not data:
+        return None
+    lines: dict[str, Pressure] = {}
+    for line in data.decode().splitlines():
+        kind, *pairs = line.split()
+        values = dict(pair.split("=", 1) for pair in pairs)
+        lines[kind] = Pressure(
+            float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"])
+        )
+    return PressureStats(lines["some"], lines.get("full"))

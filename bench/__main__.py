@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import images, network, peers, programs, report
+from bench import images, peers, programs, report
 from bench.measures.base import QUICK, Ground, Scale
+from bench.network import Network
 from bench.registry import Registry
 from bench.run import SUBJECTS, measure_all
 from bench.samples import Samples
@@ -39,6 +40,9 @@ def main() -> int:
     except (programs.ProgramError, RuntimeError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
     finally:
         workspace.clear()
         _report(workspace, options, samples, about)
@@ -49,13 +53,14 @@ def _measure(
     workspace: Workspace, options: argparse.Namespace, scale: Scale, subjects: set[str], samples: Samples
 ) -> dict[str, str]:
     with ExitStack() as stack:
-        stack.enter_context(network.pod_network(workspace))
+        network = Network(workspace, masquerade=not options.no_masquerade)
+        stack.enter_context(network.configured())
         registry = Registry(workspace)
         stack.callback(registry.stop)
         wanted = (images.POD, images.PAUSE, *(images.PULLS if "pull" in subjects else ()))
         for recipe in wanted:
             registry.push(recipe)
-        ground = Ground(workspace, registry.reference(images.POD), samples, scale)
+        ground = Ground(workspace, network, registry.reference(images.POD), samples, scale)
         chosen = [_peer(workspace, registry, name) for name in _names(options)]
         return measure_all(ground, registry, chosen, subjects)
 
@@ -93,6 +98,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--peer", default="containerd", help="what it is measured against: containerd, none or a path")
     parser.add_argument("--only", default="", help=f"some of: {','.join(SUBJECTS)}")
+    parser.add_argument("--no-masquerade", action="store_true", help="a pod network without iptables rules")
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
     parser.add_argument(
         "--directory", type=Path, default=Path(".bench"), help="images, registry, scratch, logs, results (%(default)s)"

@@ -6,6 +6,7 @@ a table can tell what a daemon adds. The container is plainer than a pod's (no s
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import select
@@ -16,9 +17,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import images, network, programs
+from bench import images, programs
 from bench.measures.base import Ground
 from bench.registry import Registry
+from bench.samples import Samples
 from bench.workspace import CGROUP_PARENT, remove_tree
 from podwright.linux import syscalls
 
@@ -87,8 +89,8 @@ def measure_pods(ground: Ground, subjects: set[str]) -> None:
             runtime.prepare(rootfs)
         for number in range(ground.scale.pods + 1):
             for runtime in runtimes:
-                samples = ground.samples if number else type(ground.samples)()  # the first round is a warm-up
-                turn = Ground(ground.workspace, ground.image, samples, ground.scale)
+                samples = ground.samples if number else Samples()  # the first round is a warm-up
+                turn = dataclasses.replace(ground, samples=samples)
                 if "pod" in subjects or "exec" in subjects:
                     _bridge_pod(turn, runtime)
                 if "hostpod" in subjects:
@@ -120,7 +122,7 @@ def _bridge_pod(ground: Ground, runtime: RawRuntime) -> None:
         # By way of the descriptor, for crun may be in another mount namespace.
         netns = f"/proc/{os.getpid()}/fd/{fd}"
         with samples.timed("raw.cni_add", peer):
-            _cni(ground, "ADD", peer, netns)
+            ground.network.invoke("ADD", peer, netns)
         with samples.timed("raw.create_start", peer):
             runtime.up(netns)
     for _ in range(3):
@@ -130,7 +132,7 @@ def _bridge_pod(ground: Ground, runtime: RawRuntime) -> None:
         with samples.timed("raw.delete", peer):
             runtime.down()
         with samples.timed("raw.cni_del", peer):
-            _cni(ground, "DEL", peer, netns)
+            ground.network.invoke("DEL", peer, netns)
         os.close(fd)
 
 
@@ -140,24 +142,6 @@ def _host_pod(ground: Ground, runtime: RawRuntime) -> None:
         runtime.up(None)
     with samples.timed("hostpod.down", peer):
         runtime.down()
-
-
-def _cni(ground: Ground, command: str, container: str, netns: str) -> None:
-    """Run the list's plugins as the CNI specification says, section 'Container network interface operations'."""
-    directory = network.plugin_directory()
-    conflist = network.conflist(ground.workspace)
-    plugins = conflist["plugins"] if command == "ADD" else reversed(conflist["plugins"])
-    result: Any = None
-    for plugin in plugins:
-        config = {**plugin, "cniVersion": conflist["cniVersion"], "name": conflist["name"]}
-        if result is not None:
-            config["prevResult"] = result
-        environment = {
-            "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_NETNS": netns, "CNI_IFNAME": "eth0",
-            "CNI_PATH": str(directory),
-        }  # fmt: skip
-        said = programs.run(directory / plugin["type"], stdin=json.dumps(config).encode(), env=environment)
-        result = json.loads(said) if command == "ADD" else None
 
 
 def _make_netns() -> int:

@@ -161,6 +161,7 @@ path = "{root}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
 restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{network.plugin_directory()}"
 conf_dir = "{workspace.cni_conf}"

@@ -105,8 +105,16 @@ def remove_empty(directory: Path) -> None:
 
 
 def remove_cgroups() -> None:
-    """Remove the pods' common cgroup in every hierarchy; they are empty when their pods are gone."""
+    """Remove the pods' common cgroup in every hierarchy; a process that was just killed may keep one for a moment."""
     name = CGROUP_PARENT.strip("/")
+    deadline = time.monotonic() + 5
     for top in (_CGROUPS, *(path for path in _CGROUPS.iterdir() if path.is_dir())):
         for directory, _, _ in os.walk(top / name, topdown=False):
-            Path(directory).rmdir()
+            while True:
+                try:
+                    Path(directory).rmdir()
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)

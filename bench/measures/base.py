@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.network import Network
 from bench.peers import Peer
 from bench.samples import Samples
 from bench.workspace import Workspace
@@ -33,9 +34,10 @@ QUICK = Scale(
 
 @dataclass(frozen=True)
 class Ground:
-    """What every measure stands on: where files go, the pod image's reference, and where numbers go."""
+    """What every measure stands on: where files go, the pods' network and image, and where numbers go."""
 
     workspace: Workspace
+    network: Network
     image: str
     samples: Samples
     scale: Scale

@@ -76,7 +76,7 @@ class Cgroups:
             directory
             for level in levels
             for directory in self._kernel.directories(level)
-            if not Path(directory).is_dir()
+            if not os.access(directory, os.F_OK)
         )
 
     def create_parent(self, parent: str, limits: Limits | None = None) -> tuple[str, ...]:

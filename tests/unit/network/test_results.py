@@ -6,12 +6,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings, strategies
 
 from podwright.base.errors import Internal
 from podwright.network.base import Executed, NetworkResult
 from podwright.network.results import convert, parse
 
 EXECUTED = Executed("net", "1.0.0", (), {})
+KEYS = strategies.sampled_from(
+    ["cniVersion", "ips", "interfaces", "routes", "dns", "ip4", "ip6", "ip", "address", "gateway", "interface",
+     "name", "sandbox", "dst", "gw", "nameservers"]
+)  # fmt: skip
 
 OLD = {
     "cniVersion": "0.2.0",
@@ -40,10 +45,10 @@ def test_the_oldest_form_is_read() -> None:
     assert result.dns.nameservers == ("10.0.0.10",)
 
 
-@pytest.mark.parametrize("given", [OLD, MIDDLE])
+@pytest.mark.parametrize("original", [OLD, MIDDLE])
 @pytest.mark.parametrize("version", ["0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
-def test_conversion_keeps_the_addresses(given: dict[str, Any], version: str) -> None:
-    converted = convert(given, version)
+def test_conversion_keeps_the_addresses(original: dict[str, Any], version: str) -> None:
+    converted = convert(original, version)
     assert converted["cniVersion"] == version
     assert sorted(parse(converted, EXECUTED).ips) == ["10.1.2.3", "fd00::3"]
     if version.startswith("1"):
@@ -55,8 +60,8 @@ def test_conversion_keeps_the_addresses(given: dict[str, Any], version: str) -> 
 
 
 def test_the_same_version_is_left_alone() -> None:
-    given = {"cniVersion": "1.0.0", "ips": [], "vendor.example/x": {"kept": True}}
-    assert convert(given, "1.0.0") == given
+    original = {"cniVersion": "1.0.0", "ips": [], "vendor.example/x": {"kept": True}}
+    assert convert(original, "1.0.0") == original
     assert convert({"ips": []}, "1.0.0")["cniVersion"] == "1.0.0"
 
 
@@ -102,3 +107,27 @@ def test_a_result_survives_storage() -> None:
     executed = Executed("net", "1.0.0", ({"type": "bridge", "ipam": {"x": [1, None]}},), MIDDLE, "/etc/x.conflist")
     result = parse(MIDDLE, executed)
     assert msgspec.json.decode(msgspec.json.encode(result), type=NetworkResult) == result
+
+
+ANYTHING = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.integers() | strategies.text(max_size=8)
+    | strategies.sampled_from(["10.1.2.3/24", "fd00::1/64", "0.0.0.0/0"]),
+    lambda inner: strategies.lists(inner, max_size=3) | strategies.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    strategies.dictionaries(KEYS, ANYTHING, max_size=5),
+    strategies.sampled_from(["0.1.0", "0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]),
+    strategies.sampled_from(["0.2.0", "0.4.0", "1.0.0"]),
+)
+def test_whatever_a_plugin_prints_there_is_one_kind_of_error(
+    result: dict[str, Any], version: str, wanted: str
+) -> None:
+    for step in (lambda: convert({**result, "cniVersion": version}, wanted), lambda: parse(result, EXECUTED)):
+        try:
+            step()
+        except Internal:
+            continue

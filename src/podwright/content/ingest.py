@@ -150,6 +150,8 @@ class Ingest:
             await self._wait_writing()
             if self._fd >= 0:
                 os.close(self._fd)
+                if not self.received and not self.committed:
+                    self._partial.unlink(missing_ok=True)
             if not self.committed:
                 self._fail(self._failure or IngestClosed(f"the download of {self.digest} was broken off"))
             await self._release()

@@ -40,6 +40,9 @@ class Source:
     url: str
     endpoint: Endpoint | None = None
 
+    def __str__(self) -> str:
+        return self.endpoint.host if self.endpoint else shown(self.url)
+
 
 class BlobStream:
     """Brings the bytes that `ingest` lacks. A failed `fetch` leaves those that came in the ingest."""
@@ -59,7 +62,7 @@ class BlobStream:
         self._access, self._transport = access, transport
         self._source, self._asker, self._ingest, self._on_bytes = source, asker, ingest, on_bytes
         self._connections, self._in_parts = connections, in_parts
-        self._what = f"blob {ingest.digest} from {shown(source.url)}"
+        self._what = f"blob {ingest.digest} from {source}"
 
     async def fetch(self) -> None:
         """Raises DigestMismatch, ResourceExhausted, and what a request can raise."""

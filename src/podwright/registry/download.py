@@ -19,7 +19,7 @@ from podwright.registry.base import BlobUnknown, Settings
 from podwright.registry.blob import BlobStream, OnBytes, Source
 from podwright.registry.hosts import Endpoint
 from podwright.registry.retry import Backoff
-from podwright.registry.transport import Transport, shown
+from podwright.registry.transport import Transport
 
 log = get_logger(__name__)
 # So much more than before counts as progress, so that a server can't hold us for ever with a byte a connection.
@@ -95,11 +95,11 @@ class Downloads:
                     left.pop(0)
                     pause_s = 0.0
                 log.info(
-                    "a download was broken off", digest=ingest.digest, source=shown(source.url),
+                    "a download was broken off", digest=ingest.digest, source=str(source),
                     have_bytes=ingest.received, size=ingest.size, error=str(error),
                 )  # fmt: skip
                 await asyncio.sleep(pause_s or 0.0)
-        await ingest.commit(source=f"blob {ingest.digest} from {shown(left[0].url)}")
+        await ingest.commit(source=f"blob {ingest.digest} from {left[0]}")
 
     def _stream(self, source: Source, asker: Asker, ingest: Ingest, on_bytes: OnBytes) -> BlobStream:
         return BlobStream(

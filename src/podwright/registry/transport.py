@@ -98,7 +98,7 @@ class Transport:
         connect_s = request.connect_timeout_s or self._settings.connect_timeout_s
         return await self._opened().request(
             request.method, URL(url, encoded=True),
-            headers=pairs, data=request.form, allow_redirects=False, proxy=_proxy(urlsplit(url)),
+            headers=pairs, data=request.form, allow_redirects=False, proxy=proxy_for(urlsplit(url)),
             ssl=self._contexts.context(tls) if encrypted else True,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_read=self._settings.progress_timeout_s,
@@ -166,7 +166,7 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _proxy(parts: SplitResult) -> str | None:
+def proxy_for(parts: SplitResult) -> str | None:
     """HTTP_PROXY, HTTPS_PROXY and NO_PROXY as everywhere; never for this machine itself."""
     proxy = urllib.request.getproxies().get(parts.scheme)
     if not proxy or is_local(parts.netloc) or urllib.request.proxy_bypass(parts.hostname or ""):

@@ -28,7 +28,7 @@ async def take_down(on: Collaborators, exits: Exits, container: Container) -> No
     """Remove all that a container has outside the store; used by remove, by a failed create and after a crash."""
     await exits.release_runtime(container)
     exits.forget(container.id)
-    on.monitor.forget(container.id)
+    await on.monitor.abandon(container.id, on.layout.bundle(container.id))
     release_rootfs(on, container.id)
     await on.snapshots.remove(container.id)
     bundle = on.layout.bundle(container.id)

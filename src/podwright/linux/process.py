@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 import subprocess  # noqa: TID251 - this is the door
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,19 @@ class Process:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+
+    def when_ended(self, then: Callable[[], object]) -> None:
+        """Reap it when it ends, and call `then`; for a process that nobody awaits."""
+        loop = asyncio.get_running_loop()
+        watched = os.dup(self._pidfd)
+
+        def ended() -> None:
+            loop.remove_reader(watched)
+            os.close(watched)
+            self._reap()
+            then()
+
+        loop.add_reader(watched, ended)
 
     def signal(self, number: int) -> None:
         """Send a signal; one that has ended already is success."""

@@ -112,6 +112,10 @@ class Monitor(Protocol):
         """Remove the exit file. Idempotent; the bundle is the caller's to remove."""
         ...
 
+    async def abandon(self, container_id: str, bundle: Path) -> None:
+        """End the monitor that a bundle has, if any, and forget its exit file; for a container that is taken down."""
+        ...
+
     async def reopen_log(self, monitored: Monitored) -> None:
         """Start a new file at the container's log path, after somebody renamed the old one. No line is lost.
 

@@ -45,7 +45,6 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     network_released_at: int = 0
     pause_pid: int = 0
     pause_start_time: int = 0
-    pause_monitor_pid: int = 0
     ready_at: int = 0
     stopped_at: int = 0
 

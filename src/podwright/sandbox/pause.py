@@ -16,7 +16,7 @@ from podwright.base.errors import FailedPrecondition
 from podwright.base.files import remove_tree, write_plain
 from podwright.criapi import api_pb2 as pb
 from podwright.linux import mounts
-from podwright.linux.pidfd import ProcessIdentity, identify, is_alive
+from podwright.linux.pidfd import ProcessIdentity, is_alive
 from podwright.linux.process import find_program
 from podwright.monitor.base import Launch, Monitor
 from podwright.oci.runtime_spec import Linux, Mount, Namespace, Process, Root, Spec, User
@@ -54,8 +54,7 @@ class Pause:
             Launch(container_id=sandbox.id, name="pause", bundle=bundle, command=runtime.command)
         )
         self.on.sandboxes.update(
-            sandbox.id, pause_pid=created.process.pid, pause_start_time=created.process.start_time,
-            pause_monitor_pid=created.monitor.pid,
+            sandbox.id, pause_pid=created.process.pid, pause_start_time=created.process.start_time
         )  # fmt: skip
         await runtime.start(sandbox.id)
 
@@ -70,9 +69,7 @@ class Pause:
         if not self.wanted(sandbox) or not bundle.exists():
             return
         await self.on.handlers.runtime(sandbox.record.handler).delete(sandbox.id, force=True)
-        if (monitor := identify(sandbox.record.pause_monitor_pid)) is not None:
-            await self.monitor.gone(sandbox.id, monitor)
-        self.monitor.forget(sandbox.id)
+        await self.monitor.abandon(sandbox.id, bundle)
         mounts.unmount_tree(bundle)
         remove_tree(bundle)
 

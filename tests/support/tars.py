@@ -54,7 +54,7 @@ def number_field(number: int, width: int) -> bytes:
     if 0 <= number < 8 ** (width - 1):
         return b"%0*o\0" % (width - 1, number)
     sign = 0xFF if number < 0 else 0x80
-    return bytes([sign]) + (number % 256 ** (width - 1)).to_bytes(width - 1, "big")
+    return bytes([sign]) + (number % (1 << 8 * (width - 1))).to_bytes(width - 1, "big")
 
 
 def pad(data: bytes) -> bytes:
@@ -121,5 +121,6 @@ class Blob:
 
 
 def blob(tar: bytes, compression: str = "gzip") -> Blob:
-    packed = {"gzip": gzip.compress, "zstd": zstandard.compress, "none": bytes}[compression](tar)
-    return Blob(packed, diff_id(tar))
+    if compression == "gzip":
+        return Blob(gzip.compress(tar), diff_id(tar))
+    return Blob(zstandard.compress(tar) if compression == "zstd" else tar, diff_id(tar))

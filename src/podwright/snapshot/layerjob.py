@@ -103,6 +103,7 @@ class PlainStream:
         self._hash = hashlib.sha256()
         self.total_bytes = 0
         self._chunk, self._at = b"", 0
+        self._ended = False
         threading.Thread(target=self._produce, daemon=True).start()
 
     def _produce(self) -> None:
@@ -119,11 +120,14 @@ class PlainStream:
             self._chunks.put(error)
 
     def _next(self) -> bool:
+        if self._ended:
+            return False
         chunk = self._chunks.get()
         if isinstance(chunk, BaseException):
             raise chunk
         self._chunk, self._at = chunk, 0
-        return bool(chunk)
+        self._ended = not chunk
+        return not self._ended
 
     def read(self, n: int) -> bytes:
         """Exactly `n` bytes, fewer only at the end of the stream."""

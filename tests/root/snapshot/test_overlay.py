@@ -60,7 +60,12 @@ async def test_whiteouts_and_opaque_directories_hide_what_is_beneath(bench: Benc
 
 @pytest.mark.parametrize("whiteout_first", [True, False])
 async def test_a_whiteout_spares_what_its_own_layer_holds(bench: Bench, target: Path, whiteout_first: bool) -> None:
-    entries = [tars.file(b".wh.data"), tars.directory(b"data/") + tars.file(b"data/new", b"n"), tars.file(b".wh.gone"), tars.file(b"gone", b"back")]
+    entries = [
+        tars.file(b".wh.data"),
+        tars.directory(b"data/") + tars.file(b"data/new", b"n"),
+        tars.file(b".wh.gone"),
+        tars.file(b"gone", b"back"),
+    ]
     upper = tars.archive(*(entries if whiteout_first else reversed(entries)))
     bench.snapshots.prepare("c1", await bench.stack(BASE, upper))
     bench.snapshots.mount("c1", target)
@@ -237,5 +242,3 @@ async def test_names_are_not_used_twice(bench: Bench) -> None:
     again = bench.restarted()
     assert again._new_name() == "2"
     await again.close()
-
-

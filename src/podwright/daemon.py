@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from podwright import __version__
 from podwright.backend.native import NativeBackend
@@ -123,6 +124,7 @@ class Daemon:
         config, layout = self._config, self.layout
         self._store = Store(layout.database)
         containers, sandboxes = Containers(self._store), Sandboxes(self._store)
+        self._sandboxes = sandboxes
         self._handlers = Handlers(config.runtime, layout.runtime_roots)
         cgroups = cgroup_driver(config.cgroup)
         self._network = CniNetwork(config.network, layout.run)
@@ -163,6 +165,14 @@ class Daemon:
         log.info("serving", socket=str(self._config.server.socket), runtime=self._handlers.explain())
         notify("READY=1")
 
+    async def _remove_idle_bridge(self) -> None:
+        """A daemon without pods takes the built-in bridge along; nothing else of the host's network is ours."""
+        if len(self._sandboxes) == 0 and _link_exists(self._network.default.bridge):
+            try:
+                await self._network.default.remove()
+            except PodwrightError as error:
+                log.warning("the built-in bridge can't be removed", error=str(error))
+
     async def stop(self) -> None:
         """Stop serving. Containers and their monitors run on."""
         notify("STOPPING=1")
@@ -172,10 +182,15 @@ class Daemon:
             self._stop_metrics()
         await self._tasks.close()
         await self._images.close()
+        await self._remove_idle_bridge()
         await self._network.close()
         await self._registry.close()
         self._store.close()
         self._lock.release()
+
+
+def _link_exists(name: str) -> bool:
+    return Path("/sys/class/net", name).exists()
 
 
 def serve(config: Config) -> int:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 
-from podwright.base.errors import InvalidArgument
 from podwright.criapi import api_pb2 as pb
-from podwright.network.base import Bandwidth, PodDns, PodNetwork, PortMapping
+from podwright.network.base import PodDns, PodNetwork, PortMapping
+from podwright.network.capabilities import bandwidth
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox
 
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)\Z")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _PROTOCOLS = {pb.TCP: "tcp", pb.UDP: "udp", pb.SCTP: "sctp"}
 
 
@@ -38,24 +35,10 @@ def network_request(on: Collaborators, sandbox: Sandbox, *, netns_exists: bool) 
             searches=tuple(config.dns_config.searches),
             options=tuple(config.dns_config.options),
         ),
-        bandwidth=Bandwidth(
-            ingress_bps=_bits_per_second(config, "kubernetes.io/ingress-bandwidth"),
-            egress_bps=_bits_per_second(config, "kubernetes.io/egress-bandwidth"),
-        ),
+        bandwidth=bandwidth(config.annotations),
         cgroup_path=on.cgroups.kernel_path(sandbox.record.cgroup_parent) if sandbox.record.cgroup_parent else "",
         annotations=dict(config.annotations),
     )  # fmt: skip
-
-
-def _bits_per_second(config: pb.PodSandboxConfig, annotation: str) -> int:
-    """A Kubernetes quantity such as 10M or 1Gi; 0 where the annotation is absent."""
-    text = config.annotations.get(annotation, "")
-    if not text:
-        return 0
-    match = _QUANTITY.match(text)
-    if match is None:
-        raise InvalidArgument(f"{text!r} is not a quantity like 10M", field=f"config.annotations[{annotation!r}]")
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 async def join_network(on: Collaborators, sandbox: Sandbox) -> None:

@@ -26,11 +26,21 @@ async def recover_sandboxes(on: Collaborators, pause: Pause) -> None:
             except Exception as error:
                 # It stays visible and NOTREADY; Stop and Remove come back to it.
                 log.error("pod can't be recovered", error=repr(error))
+    await _collect_networks(on)
     for directory in on.layout.sandboxes.iterdir():
         if directory.name not in on.sandboxes:
             log.info("an orphaned pod directory is removed", directory=str(directory))
             mounts.unmount_tree(directory)
             remove_tree(directory)
+
+
+async def _collect_networks(on: Collaborators) -> None:
+    """Tell the plugins which pods there are, so that they drop what an unlucky crash has left with them."""
+    attached = [s for s in on.sandboxes if s.record.network_wanted and not s.record.network_released_at]
+    try:
+        await on.network.gc([s.id for s in attached], [s.record.network for s in attached if s.record.network])
+    except Exception as error:
+        log.warning("the network's leftovers can't be collected", error=str(error))
 
 
 async def _recover(on: Collaborators, pause: Pause, sandbox: Sandbox) -> None:

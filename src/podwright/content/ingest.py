@@ -17,9 +17,15 @@ from typing import Any
 from podwright.base.errors import Cancelled, PodwrightError
 from podwright.base.files import disk_error, fsync_directory
 from podwright.base.tasks import in_thread, shielded
+from podwright.linux.syscalls import SYNC_FILE_RANGE_WRITE, sync_file_range
 from podwright.oci.digest import Digest, digest_algorithm, finish, new_hasher
 
-BATCH_BYTES = 1024 * 1024
+# Big enough that threads seldom wait for each other, small enough for followers and for memory: a batch is written
+# while the next one gathers.
+BATCH_BYTES = 4 * 1024 * 1024
+# writev(2) takes no more buffers at a time (IOV_MAX).
+_BATCH_CHUNKS = 1024
+_READ_BYTES = 1024 * 1024
 
 
 class DigestMismatch(PodwrightError):
@@ -83,7 +89,7 @@ class Ingest:
         if os.fstat(self._fd).st_size > self.size:
             os.ftruncate(self._fd, 0)
         kept = 0
-        while chunk := os.read(self._fd, BATCH_BYTES):
+        while chunk := os.read(self._fd, _READ_BYTES):
             self._hasher.update(chunk)
             kept += len(chunk)
         return kept
@@ -97,7 +103,7 @@ class Ingest:
         self.received += len(chunk)
         self._batch.append(chunk)
         self._batch_bytes += len(chunk)
-        if self._batch_bytes >= BATCH_BYTES:
+        if self._batch_bytes >= BATCH_BYTES or len(self._batch) >= _BATCH_CHUNKS:
             await self._write_batch()
 
     async def flush(self) -> None:
@@ -160,17 +166,23 @@ class Ingest:
         await self._batch_written()
         if self._batch:
             batch, self._batch, self._batch_bytes = self._batch, [], 0
-            self._writing = asyncio.get_running_loop().run_in_executor(None, self._append, batch)
+            self._writing = asyncio.get_running_loop().run_in_executor(None, self._append, batch, self.offset)
 
-    def _append(self, batch: list[bytes]) -> int:
+    def _append(self, batch: list[bytes], offset: int) -> int:
         """In a thread: write and hash."""
-        count = 0
+        count = sum(map(len, batch))
+        written = os.writev(self._fd, batch)
+        if written < count:
+            rest = memoryview(b"".join(batch))[written:]
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        # The disk works while we download, so that fsync has less to wait for at the end.
+        try:
+            sync_file_range(self._fd, offset, count, SYNC_FILE_RANGE_WRITE)
+        except OSError:
+            pass  # Not every kernel or file system has it, and fsync reports whatever is wrong.
         for chunk in batch:
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(self._fd, view) :]
             self._hasher.update(chunk)
-            count += len(chunk)
         return count
 
     async def _batch_written(self) -> None:

@@ -40,6 +40,8 @@ RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG = 23, 24, 38, 1
 PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, PR_SET_DUMPABLE = 36, 22, 4
 
+SYNC_FILE_RANGE_WRITE = 2
+
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
 _NR_OPENAT2, _NR_MOUNT_SETATTR = 437, 442
 
@@ -62,6 +64,7 @@ def _libc(name: str, *argument_types: Any) -> Any:
 
 _mount = _libc("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = _libc("umount2", ctypes.c_char_p, ctypes.c_int)
+_sync_file_range = _libc("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _unshare = _libc("unshare", ctypes.c_int)
 _setns = _libc("setns", ctypes.c_int, ctypes.c_int)
 _syncfs = _libc("syncfs", ctypes.c_int)
@@ -131,6 +134,11 @@ def seccomp_set_filter(program: bytes) -> None:
     """seccomp(2), SECCOMP_SET_MODE_FILTER by way of prctl(2); `program` is an array of struct sock_filter."""
     fprog = _SockFprog(len(program) // 8, program)
     _prctl(PR_SET_SECCOMP, 2, ctypes.addressof(fprog), 0, 0)
+
+
+def sync_file_range(fd: int, offset: int, nbytes: int, flags: int) -> None:
+    """sync_file_range(2). With WRITE alone it starts the writing of dirty pages and does not wait for it."""
+    _sync_file_range(fd, offset, nbytes, flags)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

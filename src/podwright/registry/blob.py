@@ -79,7 +79,7 @@ class BlobStream:
             skip = self._skip(response, offset)
             may_part = self._connections > 1 and _serves_ranges(response)
             began = loop.time()
-            async for received in response.content.iter_any():
+            async for received, _ in response.content.iter_chunks():
                 chunk = received[skip:] if skip else received
                 skip -= len(received) - len(chunk)
                 if chunk:

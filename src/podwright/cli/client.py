@@ -114,6 +114,8 @@ def translate(error: grpc.RpcError, path: Path) -> errors.PodwrightError:
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return errors.Unimplemented(f"the runtime at {path} doesn't offer this ({details})")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.DeadlineExceeded(f"the runtime at {path} didn't answer in time ({details}); see its log")
     return _KINDS.get(code, errors.Internal)(details or code.name)
 
 

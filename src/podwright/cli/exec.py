@@ -27,7 +27,10 @@ def exec_command(
     timeout: Annotated[int, typer.Option("--timeout", min=0, help="Kill it after so many seconds; 0: never.")] = 0,
     socket: Socket = None,
 ) -> None:
-    """Run a command in a container and exit with its exit code."""
+    """Run a command in a container.
+
+    Exits with the command's exit code.
+    """
     if interactive or tty:
         raise Unimplemented(
             "exec with a terminal or input (-i, -t) isn't there yet: it comes with the streaming server; until then,"

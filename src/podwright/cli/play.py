@@ -34,7 +34,10 @@ def play(
     ] = STATE_DIR,
     socket: Socket = None,
 ) -> None:
-    """Run the pods of a Kubernetes manifest."""
+    """Run the pods of a Kubernetes manifest.
+
+    Playing twice is harmless; --down stops and removes the pods and their volumes.
+    """
     os.umask(0o022)  # what is in volumes must be readable for whoever the containers run as
     text = read(manifest)
     try:

@@ -9,7 +9,7 @@ import typer
 
 from podwright.base.errors import NotFound
 from podwright.cli import output
-from podwright.cli.client import connect
+from podwright.cli.client import QUICK_S, Client, connect
 from podwright.cli.lookup import list_containers, list_pods, match_pod
 from podwright.cli.options import Format, Output, Socket
 from podwright.criapi import api_pb2 as pb
@@ -27,6 +27,7 @@ def ps(
     """List containers."""
     with connect(ctx, socket) as client:
         found, pods = list_containers(client), list_pods(client)
+        images = {} if quiet or output_format is Format.JSON else image_names(client)
     if pod is not None:
         chosen = match_pod(pods, pod)
         if chosen is None:
@@ -43,15 +44,22 @@ def ps(
         names = {item.id: item.metadata.name for item in pods}
         output.print_table(
             ["CONTAINER ID", "NAME", "POD", "IMAGE", "STATE", "CREATED", "ATTEMPT"],
-            [row(container, names) for container in found],
+            [row(container, names, images) for container in found],
             right=["ATTEMPT"],
             states=["STATE"],
         )
 
 
-def row(container: pb.Container, pods: dict[str, str]) -> Sequence[str]:
+def image_names(client: Client) -> dict[str, str]:
+    """A name for each image's id: containers refer to images by id."""
+    images = client.image.ListImages(pb.ListImagesRequest(), timeout=QUICK_S).images
+    return {image.id: image.repo_tags[0] for image in images if image.repo_tags}
+
+
+def row(container: pb.Container, pods: dict[str, str], images: dict[str, str]) -> Sequence[str]:
     """A container's line of the table."""
     image = container.image.user_specified_image or container.image.image
+    image = images.get(image, image)
     return (
         output.short_id(container.id), container.metadata.name,
         pods.get(container.pod_sandbox_id, output.short_id(container.pod_sandbox_id)),

@@ -33,7 +33,10 @@ def serve(
     ] = None,
     log_level: Annotated[LogLevel | None, typer.Option("--log-level", help="The least level logged.")] = None,
 ) -> None:
-    """Run the daemon. Options win over the configuration file."""
+    """Run the daemon.
+
+    Options win over the configuration file.
+    """
     from podwright import daemon
     from podwright.config import files
 

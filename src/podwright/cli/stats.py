@@ -28,7 +28,10 @@ def stats(
     output_format: Output = Format.TABLE,
     socket: Socket = None,
 ) -> None:
-    """Show what containers use: CPU in percent of one core, memory that can't be reclaimed, disk, inodes."""
+    """Show what running containers use.
+
+    CPU in percent of one core, memory that can't be reclaimed, disk and inodes of the writable layer.
+    """
     with connect(ctx, socket) as client:
         request = pb.ListContainerStatsRequest()
         if container is not None:

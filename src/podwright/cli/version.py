@@ -13,7 +13,7 @@ from podwright.criapi import api_pb2 as pb
 
 
 def version(ctx: typer.Context, *, output_format: Output = Format.TABLE, socket: Socket = None) -> None:
-    """Show the versions of this program and of the runtime that answers at the socket."""
+    """Show our version and the runtime's."""
     server, problem = None, ""
     try:
         with connect(ctx, socket) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
 from podwright.base.tasks import in_thread
 from podwright.base.undo import Undo
+from podwright.container.abi import runs_other_abis
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.model import Container, ContainerRecord, ContainerUser, container_key
 from podwright.container.remove import take_down
 from podwright.container.spec.build import Built, build_container_spec, encode
-from podwright.container.spec.facts import ImageFacts, SandboxFacts
+from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import inspect_request
 from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
@@ -56,7 +58,7 @@ async def _bring_up(
     rootfs = mount_rootfs(on, container, image)
     stage("runtime specification")
     host = on.host(sandbox.handler)
-    request = await in_thread(inspect_request, container.config, host)
+    request = await inspect(on, container, image, rootfs, host)
     built = build_container_spec(
         config=container.config, sandbox=sandbox, image=image_facts(container.config, image), rootfs=rootfs,
         container_id=container.id, cgroups_path=container.record.cgroups_path,
@@ -127,6 +129,20 @@ def image_facts(config: pb.ContainerConfig, image: ImageRecord) -> ImageFacts:
         environment=tuple(image.config.env), user=image.config.user, working_dir=image.config.working_dir,
         stop_signal=image.config.stop_signal,
     )  # fmt: skip
+
+
+async def inspect(
+    on: Collaborators, container: Container, image: ImageRecord, rootfs: Path, host: HostFacts
+) -> RequestFacts:
+    """What the request refers to on the host, and what the image can run. A thread looks where a mount may hang."""
+    config = container.config
+    if config.mounts or config.devices or config.linux.security_context.privileged:
+        facts = await in_thread(inspect_request, config, host)
+    else:
+        facts = inspect_request(config, host)
+    programs = [*config.command[:1], *image.config.entrypoint[:1], *config.args[:1], *image.config.cmd[:1], ""]
+    all_abis = on.settings.seccomp_abis == "all" or runs_other_abis(rootfs, programs[0])
+    return replace(facts, all_abis=all_abis)
 
 
 def make_host_directories(built: Built) -> None:

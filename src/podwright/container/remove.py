@@ -26,9 +26,10 @@ async def remove_container(on: Collaborators, exits: Exits, stopper: Stopper, co
 
 async def take_down(on: Collaborators, exits: Exits, container: Container) -> None:
     """Remove all that a container has outside the store; used by remove, by a failed create and after a crash."""
+    # First the monitor: after a crash it may be creating the container this very moment.
+    await on.monitor.abandon(container.id, on.layout.bundle(container.id))
     await exits.release_runtime(container)
     exits.forget(container.id)
-    await on.monitor.abandon(container.id, on.layout.bundle(container.id))
     release_rootfs(on, container.id)
     await on.snapshots.remove(container.id)
     bundle = on.layout.bundle(container.id)

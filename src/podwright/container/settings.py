@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,13 @@ class Settings:
     stop_kill_wait_s: float = field(
         default=30.0,
         metadata={"help": "How long a stop waits after SIGKILL before it reports a process that can't be killed."},
+    )
+    seccomp_abis: Literal["auto", "all"] = field(
+        default="auto",
+        metadata={
+            "help": "Architectures the default seccomp profile is compiled for. auto: 32-bit ones only for images\n"
+            "that have a 32-bit loader or first program, which halves the time to create a container; all: always."
+        },
     )
     stats_disk_interval_s: float = field(
         default=15.0, metadata={"help": "How old the disk usage of a container in its stats may be, in seconds."}

@@ -99,7 +99,7 @@ class Pause:
             linux=Linux(
                 namespaces=namespaces,
                 cgroups_path=self.on.cgroups.container_path(sandbox.record.cgroup_parent, sandbox.id),
-                seccomp=default_profile(frozenset()),
+                seccomp=default_profile(frozenset(), all_abis=False),
                 masked_paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"],
                 readonly_paths=["/proc/sys", "/proc/sysrq-trigger"],
             ),

@@ -46,9 +46,7 @@ def container_capabilities(
     granted = _ordered(bounding & available)
     # A capability can be ambient only while it is inheritable as well.
     ambient = _ordered(raised & available)
-    return Capabilities(
-        bounding=granted, permitted=granted, effective=granted, inheritable=ambient, ambient=ambient
-    )
+    return Capabilities(bounding=granted, permitted=granted, effective=granted, inheritable=ambient, ambient=ambient)
 
 
 def _asked(add: Iterable[str], drop: Iterable[str]) -> set[str]:

@@ -88,13 +88,16 @@ class _Default(msgspec.Struct):
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "x86", "armv7l": "arm"}
 
 
-def default_profile(capabilities: Iterable[str]) -> msgspec.Raw:
-    """The encoded default profile for a process with these capabilities."""
-    return _default_profile(frozenset(capabilities), platform.machine())
+def default_profile(capabilities: Iterable[str], *, all_abis: bool = True) -> msgspec.Raw:
+    """The encoded default profile for a process with these capabilities.
+
+    `all_abis` False names the machine's own architecture only: programs of its other ABIs (32-bit ones) are killed.
+    """
+    return _default_profile(frozenset(capabilities), platform.machine(), all_abis=all_abis)
 
 
 @lru_cache(maxsize=64)
-def _default_profile(capabilities: frozenset[str], machine: str) -> msgspec.Raw:
+def _default_profile(capabilities: frozenset[str], machine: str, *, all_abis: bool) -> msgspec.Raw:
     table = _default_table()
     here = table.machines.get(machine, _Machine([], []))
     allowed = set(table.always) | set(here.allow)
@@ -104,7 +107,10 @@ def _default_profile(capabilities: frozenset[str], machine: str) -> msgspec.Raw:
     if "CAP_SYS_ADMIN" not in capabilities:
         rules += _without_namespaces(machine)
     profile = Profile(
-        default_action="SCMP_ACT_ERRNO", default_errno_ret=_EPERM, architectures=here.architectures, syscalls=rules
+        default_action="SCMP_ACT_ERRNO",
+        default_errno_ret=_EPERM,
+        architectures=here.architectures if all_abis else here.architectures[:1],
+        syscalls=rules,
     )
     return msgspec.Raw(msgspec.json.encode(profile))
 
@@ -205,4 +211,3 @@ def _kernel() -> tuple[int, int]:
 def _version(text: str) -> tuple[int, int]:
     found = re.match(r"(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
-

@@ -141,5 +141,5 @@ def _seccomp(
 ) -> msgspec.Raw | None:
     asked = confinement.seccomp_profile(security)
     if asked == confinement.DEFAULT:
-        return default_profile(capabilities.bounding)
+        return default_profile(capabilities.bounding, all_abis=request.all_abis)
     return request.seccomp if asked.kind == "localhost" else None

@@ -94,9 +94,11 @@ class RequestFacts:
     """What `inspect.py` found on the host for one request.
 
     `sources`: by container path of the request's mounts. `devices`: nodes to make, with the access each is given.
-    `seccomp`: the encoded profile where the request names a file.
+    `seccomp`: the encoded profile where the request names a file. `all_abis`: whether the default profile names the
+    machine's other ABIs.
     """
 
     sources: Mapping[str, MountSource] = field(default_factory=dict)
     devices: tuple[tuple[Device, str], ...] = ()
     seccomp: msgspec.Raw | None = None
+    all_abis: bool = True

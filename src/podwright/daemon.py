@@ -43,6 +43,7 @@ from podwright.runtime.base import Features
 from podwright.runtime.handlers import Handlers
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
 from podwright.sandbox.model import Sandboxes
+from podwright.snapshot.layer import Limits
 from podwright.snapshot.overlay import OverlaySnapshotter
 from podwright.state.layout import Layout
 from podwright.state.store import Store
@@ -129,7 +130,9 @@ class Daemon:
         cgroups = cgroup_driver(config.cgroup)
         self._network = CniNetwork(config.network, layout.run)
         self._registry = RegistryClient(config.registry)
-        snapshots = OverlaySnapshotter(layout, self._store)
+        snapshots = OverlaySnapshotter(
+            layout, self._store, Limits(config.image.max_layer_bytes, config.image.max_layer_entries)
+        )
         self._images = Images(
             layout=layout, store=self._store, settings=config.image, registry=self._registry,
             content=ContentStore(layout.content), snapshotter=snapshots,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from podwright.base.errors import InvalidArgument
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -20,11 +22,8 @@ class Settings:
             "`podwright image save` then can't write the image."
         },
     )
-    max_concurrent_downloads: int = field(
-        default=4, metadata={"help": "How many blobs of one image are fetched at the same time."}
-    )
     max_concurrent_unpacks: int = field(
-        default=2, metadata={"help": "How many layers are unpacked at the same time, over all pulls."}
+        default=4, metadata={"help": "How many layers are unpacked at the same time, over all pulls."}
     )
     max_layer_bytes: int = field(
         default=128 * 1024**3, metadata={"help": "The most bytes a layer may have when it is decompressed."}
@@ -39,3 +38,11 @@ class Settings:
         default=300.0,
         metadata={"help": "How often blobs and layers that nothing refers to are looked for, in seconds."},
     )
+
+    def __post_init__(self) -> None:
+        for name in ("max_concurrent_unpacks", "max_layer_bytes", "max_layer_entries"):
+            if getattr(self, name) < 1:
+                raise InvalidArgument(f"{name} must be at least 1")
+        for name in ("progress_log_interval_s", "sweep_interval_s"):
+            if getattr(self, name) <= 0:
+                raise InvalidArgument(f"{name} must be more than 0")

@@ -64,6 +64,9 @@ class LayerStore(Protocol):
     def warm(self) -> None:
         """Something will be unpacked soon."""
 
+    def discard(self, path: Path) -> None:
+        """Delete a file or tree of the same file system in the background; it is gone from its place at once."""
+
     def usage_of_layers(self) -> Usage:
         """What all layers take, from records: no disk is asked."""
 

@@ -228,6 +228,9 @@ class OverlaySnapshotter:
             if name not in named:
                 self._trash.put(self._layers_dir / name)
 
+    def discard(self, path: Path) -> None:
+        self._trash.put(path)
+
     def usage_of_layers(self) -> Usage:
         records = self._layers.values()
         return Usage(sum(record.size_bytes for record in records), sum(record.inodes for record in records))
@@ -281,6 +284,11 @@ class OverlaySnapshotter:
     @property
     def mountpoint(self) -> Path:
         return self._top
+
+    @property
+    def staging(self) -> Path:
+        """For what must not survive a restart of the daemon."""
+        return self._staging
 
     # -- the daemon's life
 

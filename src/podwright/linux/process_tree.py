@@ -1,59 +1,88 @@
-"""Killing a process with all its descendants, those included that have left for another parent meanwhile."""
+"""The end of everything below a process, in another PID namespace or not.
+
+Found by parents and by sessions: a child whose parent has died is no descendant any more, but it still is in the
+session that it inherited. Members are stopped before they are killed, so that none forks while we look. proc(5),
+setsid(2).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from podwright.linux.pidfd import ProcessIdentity, identify, is_alive, send_signal
+from podwright.linux.pidfd import ProcessIdentity, send_signal, wait_end
 
-_ROUNDS = 20
+_ROUNDS = 50
 
 
-async def kill_descendants(pid: int, *, timeout_s: float = 2.0) -> None:
-    """SIGKILL all below `pid`, not itself, until none is left.
+@dataclass(frozen=True)
+class _Entry:
+    """What a /proc/PID/stat line tells of a process that has not ended."""
 
-    Each round stops what it finds before it looks further down, so that a fork bomb can't outrun it; what a dead
-    parent has orphaned was found while the parent was stopped.
-    """
-    found: dict[int, ProcessIdentity] = {}
+    identity: ProcessIdentity
+    parent: int
+    session: int
+
+
+async def kill_below(pid: int, *, timeout_s: float = 5.0) -> bool:
+    """SIGKILL all that `pid`, itself spared, has started, and wait for it. False: something did not die in time."""
+    found: set[ProcessIdentity] = set()
+    sessions: set[int] = set()
+    spared = {_session(pid), _session(os.getpid())}
     for _ in range(_ROUNDS):
-        new = [child for child in _descendants(pid, set(found)) if child.pid not in found]
-        for child in new:
-            send_signal(child, signal.SIGSTOP)
-            found[child.pid] = child
+        new = {entry for entry in _below(pid, sessions) if entry.identity not in found}
         if not new:
             break
-    for child in found.values():
-        send_signal(child, signal.SIGKILL)
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while any(is_alive(child) for child in found.values()) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
-
-
-def _descendants(pid: int, known: set[int]) -> list[ProcessIdentity]:
-    below: list[ProcessIdentity] = []
-    queue = [pid, *known]
-    seen = set(queue)
-    while queue:
-        for child in _children(queue.pop()):
-            if child in seen:
-                continue
-            seen.add(child)
-            queue.append(child)
-            identity = identify(child)
-            if identity is not None:
-                below.append(identity)
-    return below
-
-
-def _children(pid: int) -> list[int]:
-    """Children of all threads. proc(5), /proc/PID/task/TID/children."""
-    children: list[int] = []
+        for entry in new:
+            send_signal(entry.identity, signal.SIGSTOP)
+            found.add(entry.identity)
+            sessions.add(entry.session)
+        sessions -= spared
+    for process in found:
+        send_signal(process, signal.SIGKILL)
     try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            children += map(int, (task / "children").read_text().split())
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return children
+        async with asyncio.timeout(timeout_s):
+            for process in found:
+                await wait_end(process)
+    except TimeoutError:
+        return False  # uninterruptible sleep
+    return True
+
+
+def _below(pid: int, sessions: set[int]) -> list[_Entry]:
+    """Descendants of `pid`, members of `sessions`, and their descendants."""
+    entries = list(_processes())
+    found = [entry for entry in entries if entry.session in sessions and entry.identity.pid != pid]
+    pids = {pid} | {entry.identity.pid for entry in found}
+    grown = True
+    while grown:
+        grown = False
+        for entry in entries:
+            if entry.parent in pids and entry.identity.pid not in pids:
+                found.append(entry)
+                pids.add(entry.identity.pid)
+                grown = True
+    return found
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _processes() -> Iterator[_Entry]:
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] not in (b"Z", b"X"):
+            yield _Entry(ProcessIdentity(int(name), int(fields[19])), int(fields[1]), int(fields[3]))

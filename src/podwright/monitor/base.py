@@ -49,6 +49,7 @@ class Launch:
     stdin: bool = False
     stdin_once: bool = False
     terminal: bool = False
+    restore_from: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ class Monitor(Protocol):
         ...
 
     async def abandon(self, container_id: str, bundle: Path) -> None:
-        """End the monitor that a bundle has, if any, and forget its exit file; for a container that is taken down."""
+        """Kill the monitor that a bundle has, if any, and forget its exit file. Idempotent.
+
+        For a container that is taken down: after it no runtime creates anything, so `Runtime.delete` comes second.
+        """
         ...
 
     async def reopen_log(self, monitored: Monitored) -> None:

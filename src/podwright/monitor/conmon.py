@@ -1,95 +1,130 @@
-"""conmon as the monitor: one small process a container, which is our child until we go and init's from then on.
+"""conmon as the monitor: one small process a container, our child while we live and init's from then on.
 
-conmon writes the container's process id, or -1 and the runtime's words, to a pipe (`_OCI_SYNCPIPE`); the exit code
-to a file in the exits directory; and the container's output, in CRI format, to the log. `--sync` keeps it from
-forking twice: a millisecond less, and its pidfd tells us when it ends.
+conmon runs the runtime, writes the container's pid (or the runtime's words) to a pipe, its output in CRI format to
+the log, and its exit code to a file named by its id. Facts of version 2.1.6 that shape this file: `--sync` keeps it
+from forking twice; `--full-attach` puts the attach socket into the bundle without a symlink; out-of-memory events
+leave a file `oom` in its working directory, which is the bundle; a log path ends at its first colon.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
 from pathlib import Path
 
-from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal, PodwrightError
-from podwright.base.files import disk_error, write_plain
+import msgspec
+
+from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal
+from podwright.base.files import write_plain
 from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
 from podwright.linux import pidfd
-from podwright.linux.process import Process, find_program, spawn
+from podwright.linux.process import Process, find_program, readable, spawn
 from podwright.monitor.base import LOST_EXIT_CODE, Exit, Launch, Monitored, Settings
-from podwright.runtime.cli import start_failure, words_of
+from podwright.monitor.log_file import create_log, is_open_in, set_mode
+from podwright.runtime.words import error_of, failure
 
 log = get_logger(__name__)
 
 _SYNC_LIMIT_BYTES = 64 * 1024
-_LOG_MODE = 0o640
-_PID_FILE, _MONITOR_PID_FILE, _CONTROL = "pidfile", "monitor.pid", "ctl"
-_REOPEN_LOG = b"2 0 0\n"
+_PID_FILE, _MONITOR_PID_FILE, _RUNTIME_LOG = "pidfile", "monitor.pid", "runtime.log"
+_CONTROL, _ATTACH, _OOM = "ctl", "attach", "oom"
+_SUN_PATH_BYTES = 107
+_CONSOLE_SOCKET = "conmon-term.XXXXXX"
+_REOPEN_TIMEOUT_S, _REOPEN_POLL_S = 5.0, 0.002
+# How long a monitor may take to end that has nothing left to do.
+_ITSELF_END_S = 1.0
+
+
+class _Message(msgspec.Struct):
+    """What conmon writes to the pipe: the container's pid, or -1 and what the runtime said."""
+
+    pid: int = -1
+    message: str = ""
 
 
 class Conmon:
-    """Implements `monitor.base.Monitor`."""
+    """Implements `base.Monitor`. `exits`: the directory for exit files; its parent takes console sockets."""
 
     def __init__(self, settings: Settings, exits: Path) -> None:
         self._settings, self._exits = settings, exits
         self._children: dict[int, Process] = {}
+        self._program: Path | None = None
 
     async def create(self, launch: Launch) -> Monitored:
-        program = find_program(self._settings.path)
-        if program is None:
-            raise FailedPrecondition(
-                f"monitor {self._settings.path!r} is not installed (Debian: apt-get install conmon)"
-            )
-        log_path = prepare_log(launch.log_path)
+        program = self._find_program()
+        if launch.log_path is not None:
+            create_log(launch.log_path)
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        complaints = os.memfd_create("conmon")
         try:
             try:
                 monitor = spawn(
-                    [str(program), *self._arguments(launch, log_path)],
-                    env={"PATH": os.environ.get("PATH", ""), "_OCI_SYNCPIPE": str(write_fd)},
-                    pass_fds=[write_fd], new_session=True,
+                    [program, *self._arguments(launch)], stderr=complaints, env=self._environment(launch, write_fd),
+                    pass_fds=[write_fd], cwd=launch.bundle, new_session=True,
                 )  # fmt: skip
             finally:
                 os.close(write_fd)
-            return await self._await_container(launch, monitor, read_fd)
+            return await self._await_container(launch, monitor, read_fd, complaints)
         finally:
+            os.close(complaints)
             os.close(read_fd)
 
-    def _arguments(self, launch: Launch, log_path: Path | None) -> list[str]:
-        bundle, settings = launch.bundle, self._settings
+    def _find_program(self) -> Path:
+        if self._program is None:
+            self._program = find_program(self._settings.path)
+        if self._program is None:
+            raise FailedPrecondition(
+                f"monitor {self._settings.path!r} is not installed (Debian: apt-get install conmon)"
+            )
+        return self._program
+
+    def _arguments(self, launch: Launch) -> list[str]:
+        bundle = launch.bundle
+        log_path = f"k8s-file:{launch.log_path}" if launch.log_path else "off:"
         arguments = [
-            "--sync", "--api-version", "1", "--cid", launch.container_id, "--cuuid", launch.container_id,
-            "--name", launch.name, "--bundle", str(bundle), "--container-pidfile", str(bundle / _PID_FILE),
-            "--log-path", f"k8s-file:{log_path}" if log_path else "off:", "--log-level", "error",
-            "--exit-dir", str(self._exits), "--persist-dir", str(bundle), "--full-attach", "--no-sync-log",
-            "--runtime", str(launch.command.path), *(f"--runtime-arg={word}" for word in launch.command.global_args),
+            "--sync", "--cid", launch.container_id, "--cuuid", launch.container_id, "--name", launch.name,
+            "--bundle", str(bundle), "--container-pidfile", str(bundle / _PID_FILE), "--exit-dir", str(self._exits),
+            "--log-path", log_path, "--log-level", "error", "--no-sync-log", "--full-attach",
+            "--runtime", str(launch.command.path),
         ]  # fmt: skip
-        if settings.log_size_max_bytes > 0:
-            arguments += ["--log-size-max", str(settings.log_size_max_bytes)]
+        arguments += [f"--runtime-arg={word}" for word in launch.command.with_log(bundle / _RUNTIME_LOG)]
+        if self._settings.log_size_max_bytes > 0:
+            arguments += ["--log-size-max", str(self._settings.log_size_max_bytes)]
         if launch.terminal:
             arguments.append("--terminal")
         if launch.stdin:
             arguments.append("--stdin")
             if not launch.stdin_once:
                 arguments.append("--leave-stdin-open")
+        if launch.restore_from is not None:
+            arguments += ["--restore", str(launch.restore_from)]
         return arguments
 
-    async def _await_container(self, launch: Launch, monitor: Process, read_fd: int) -> Monitored:
+    def _environment(self, launch: Launch, sync_fd: int) -> dict[str, str]:
+        """The plain C locale saves conmon the reading of a dozen locale files. TMPDIR is for the console socket."""
+        directory = self._exits.parent
+        if launch.terminal and len(os.fsencode(directory / _CONSOLE_SOCKET)) > _SUN_PATH_BYTES:
+            raise FailedPrecondition(f"{directory} is too long a path for a console socket: give a shorter --run")
+        path = os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        return {"PATH": path, "LC_ALL": "C", "TMPDIR": str(directory), "_OCI_SYNCPIPE": str(sync_fd)}
+
+    async def _await_container(self, launch: Launch, monitor: Process, read_fd: int, complaints: int) -> Monitored:
+        reported = False
         try:
-            monitor_identity = pidfd.identify(monitor.pid)
-            # Written at once, so that after a crash in this very call the monitor can be found and ended.
+            # Written at once, so that after a crash in this very call the monitor is found and ended.
             write_plain(launch.bundle / _MONITOR_PID_FILE, str(monitor.pid).encode())
+            identity = pidfd.identify(monitor.pid)
             async with asyncio.timeout(self._settings.create_timeout_s):
-                pid, words = parse_sync(await _read_line(read_fd))
-            process = pidfd.identify(pid) if pid > 0 else None
-            if process is None or monitor_identity is None:
-                raise start_failure("create", launch.container_id, words)
+                line = await _read_line(read_fd)
+            reported = True
+            process = _created(launch, line, complaints)
+            if identity is None:
+                raise Internal(f"the monitor of container {launch.container_id[:13]} ended at once")
         except BaseException as error:
-            await shielded(_end(monitor), name="end failed monitor")
+            await shielded(_end(monitor, itself=reported), name="end failed monitor")
             self.forget(launch.container_id)
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded(
@@ -97,25 +132,17 @@ class Conmon:
                     f"{self._settings.create_timeout_s:g} s"
                 ) from None
             raise
-        self._keep(monitor)
-        return Monitored(
-            container_id=launch.container_id, process=process, monitor=monitor_identity, bundle=str(launch.bundle),
-            log_path=str(launch.log_path or ""),
-        )  # fmt: skip
-
-    def _keep(self, monitor: Process) -> None:
-        """Reap it when it ends, whoever waits for the container or doesn't."""
         self._children[monitor.pid] = monitor
         monitor.when_ended(lambda: self._children.pop(monitor.pid, None))
+        return Monitored(launch.container_id, process, identity, str(launch.bundle), str(launch.log_path or ""))
 
     async def wait_exit(self, monitored: Monitored) -> Exit:
         await pidfd.wait_end(monitored.monitor)
-        ended = self._exit_file(monitored)
-        if ended is not None:
+        if (ended := self._exit_file(monitored)) is not None:
             return ended
-        log.warning("the monitor is gone, the container's own process is watched")
+        log.warning("a container's monitor is gone, so its own process is watched", container=monitored.container_id)
         await pidfd.wait_end(monitored.process)
-        return self.exit_now(monitored) or _lost()
+        return self._exit_file(monitored) or _lost()
 
     def exit_now(self, monitored: Monitored) -> Exit | None:
         if pidfd.is_alive(monitored.monitor):
@@ -128,28 +155,27 @@ class Conmon:
     def _exit_file(self, monitored: Monitored) -> Exit | None:
         path = self._exits / monitored.container_id
         try:
-            code = int(path.read_text())
-            finished_at = path.stat().st_mtime_ns
+            text, finished_at = path.read_text(), path.stat().st_mtime_ns
         except FileNotFoundError:
             return None
+        oom = (Path(monitored.bundle) / _OOM).exists()
+        try:
+            return Exit(exit_code=int(text), finished_at_ns=finished_at, oom_hint=oom)
         except ValueError:
-            code, finished_at = LOST_EXIT_CODE, path.stat().st_mtime_ns
-        oom = (Path(monitored.bundle) / "oom").exists()
-        return Exit(exit_code=code, finished_at_ns=finished_at, oom_hint=oom)
+            return Exit(exit_code=LOST_EXIT_CODE, finished_at_ns=finished_at, oom_hint=oom, lost=True)
 
     def forget(self, container_id: str) -> None:
         (self._exits / container_id).unlink(missing_ok=True)
 
     async def abandon(self, container_id: str, bundle: Path) -> None:
-        """End whatever monitor the bundle has; for a container that is being taken down. Idempotent."""
-        try:
-            pid = int((bundle / _MONITOR_PID_FILE).read_text())
-            is_conmon = str(bundle).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError, ValueError):
-            is_conmon = False
-        if is_conmon and (monitor := pidfd.identify(pid)) is not None:
+        monitor = _find_monitor(bundle)
+        if monitor is not None:
+            container = _container_of(monitor, bundle)
+            if container:
+                # The monitor then reaps it and ends by itself; killed, it would leave a zombie.
+                os.kill(container, signal.SIGKILL)
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(_ITSELF_END_S if container is not None else 0):
                     await pidfd.wait_end(monitor)
             except TimeoutError:
                 pidfd.send_signal(monitor, signal.SIGKILL)
@@ -157,100 +183,118 @@ class Conmon:
         self.forget(container_id)
 
     async def reopen_log(self, monitored: Monitored) -> None:
-        log_path = Path(monitored.log_path)
-        if log_path.exists():
-            return  # nobody renamed it: the lines go where they should
-        control = Path(monitored.bundle) / _CONTROL
+        path = Path(monitored.log_path)
+        if is_open_in(monitored.monitor.pid, path):
+            return  # nobody has renamed it: a new file would replace its lines
+        before = _inode(path)
+        _tell(monitored, b"2 0 0\n")
         try:
-            fd = os.open(control, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise FailedPrecondition(f"the container's monitor does not answer: {error.strerror}") from error
-        try:
-            os.write(fd, _REOPEN_LOG)
-        finally:
-            os.close(fd)
-        try:
-            async with asyncio.timeout(5.0):
-                while not log_path.exists():  # noqa: ASYNC110 - conmon gives no other sign
-                    await asyncio.sleep(0.002)
+            async with asyncio.timeout(_REOPEN_TIMEOUT_S):
+                while _inode(path) in (None, before):  # noqa: ASYNC110 - conmon gives no other sign
+                    await asyncio.sleep(_REOPEN_POLL_S)
         except TimeoutError:
-            raise FailedPrecondition("the container's monitor did not reopen its log within 5 s") from None
+            raise FailedPrecondition(f"the monitor did not open {path} within {_REOPEN_TIMEOUT_S:g} s") from None
+        set_mode(path)
 
     async def resize(self, monitored: Monitored, *, width: int, height: int) -> None:
-        control = Path(monitored.bundle) / _CONTROL
-        try:
-            fd = os.open(control, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise FailedPrecondition(f"the container's monitor does not answer: {error.strerror}") from error
-        try:
-            os.write(fd, f"1 {height} {width}\n".encode())
-        finally:
-            os.close(fd)
+        _tell(monitored, f"1 {height} {width}\n".encode())
 
     def attach_socket(self, monitored: Monitored) -> Path:
-        return Path(monitored.bundle) / "attach"
+        return Path(monitored.bundle) / _ATTACH
+
+
+def _created(launch: Launch, line: bytes, complaints: int) -> pidfd.ProcessIdentity:
+    """The container's process, or the error that the runtime, or conmon itself, gave a reason for."""
+    message = parse_sync(line)
+    process = pidfd.identify(message.pid) if message.pid > 0 else None
+    if process is not None:
+        return process
+    said = error_of(_read(launch.bundle / _RUNTIME_LOG)) or message.message
+    said = said or os.pread(complaints, 4096, 0).decode(errors="replace").strip()
+    program = "runtime" if message.message else "monitor"
+    raise failure("create", launch.container_id, said or "it ended without a word", program=program)
+
+
+def parse_sync(line: bytes) -> _Message:
+    """A line of the pipe; one that can't be read is a failure whose reason it is."""
+    try:
+        return msgspec.json.decode(line, type=_Message)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _Message(-1, line.decode(errors="replace").strip())
+
+
+async def _read_line(fd: int) -> bytes:
+    """One line, or less where conmon ended; conmon writes nothing after it."""
+    os.set_blocking(fd, False)
+    data = b""
+    while b"\n" not in data and len(data) < _SYNC_LIMIT_BYTES:
+        await readable(fd)
+        chunk = os.read(fd, _SYNC_LIMIT_BYTES)
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+async def _end(monitor: Process, *, itself: bool) -> None:
+    """Kill a monitor and the runtime below it; one that has reported its failure ends `itself`, in a moment."""
+    try:
+        async with asyncio.timeout(_ITSELF_END_S if itself else 0):
+            await monitor.wait()
+    except TimeoutError:
+        await monitor.kill()
+
+
+def _find_monitor(bundle: Path) -> pidfd.ProcessIdentity | None:
+    """The conmon of a bundle: by its pid file; without one (a crash before it was written) among all processes."""
+    try:
+        pids = [int((bundle / _MONITOR_PID_FILE).read_text())]
+    except (FileNotFoundError, ValueError):
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    for pid in pids:
+        words = _read(Path(f"/proc/{pid}/cmdline")).split(b"\0")
+        if os.fsencode(bundle) in words and b"--container-pidfile" in words:
+            return pidfd.identify(pid)
+    return None
+
+
+def _container_of(monitor: pidfd.ProcessIdentity, bundle: Path) -> int | None:
+    """The pid of the container's process, 0 when it has ended, None while there is none yet.
+
+    Only the monitor reaps it, so a child of the monitor with the pid in the file is it.
+    """
+    try:
+        pid = int((bundle / _PID_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if f"PPid:\t{monitor.pid}\n".encode() in _read(Path(f"/proc/{pid}/status")) else 0
+
+
+def _tell(monitored: Monitored, line: bytes) -> None:
+    """Write to conmon's control fifo. Raises FailedPrecondition when nobody reads it."""
+    try:
+        fd = os.open(Path(monitored.bundle) / _CONTROL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise FailedPrecondition(f"the container's monitor is gone: {error.strerror}") from error
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def _lost() -> Exit:
     return Exit(exit_code=LOST_EXIT_CODE, finished_at_ns=time.time_ns(), lost=True)
-
-
-def prepare_log(path: Path | None) -> Path | None:
-    """The log file, there before the process runs: the kubelet looks for it right after the start."""
-    if path is None:
-        return None
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, _LOG_MODE)
-        try:
-            os.fchmod(fd, _LOG_MODE)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raised = disk_error(error, path)
-        if isinstance(raised, PodwrightError):
-            raise raised from error
-        raise Internal(f"log file {path} can't be made: {error.strerror}") from error
-    return path
-
-
-async def _read_line(fd: int) -> bytes:
-    """What conmon writes: one JSON line; empty when it ended without a word."""
-    os.set_blocking(fd, False)
-    loop = asyncio.get_running_loop()
-    data = bytearray()
-    done: asyncio.Future[bytes] = loop.create_future()
-
-    def read() -> None:
-        try:
-            chunk = os.read(fd, 65536)
-        except BlockingIOError:
-            return
-        data.extend(chunk)
-        if (not chunk or b"\n" in chunk or len(data) > _SYNC_LIMIT_BYTES) and not done.done():
-            done.set_result(bytes(data))
-
-    loop.add_reader(fd, read)
-    try:
-        return await done
-    finally:
-        loop.remove_reader(fd)
-
-
-def parse_sync(line: bytes) -> tuple[int, str]:
-    """(container pid, words of the runtime); pid -1 on failure."""
-    try:
-        message = json.loads(line)
-        pid = int(message.get("data", message.get("pid", -1)))
-        return pid, words_of(str(message.get("message", "")).encode())
-    except (ValueError, TypeError, AttributeError):
-        return -1, line.decode(errors="replace").strip() or "the monitor ended without a word"
-
-
-async def _end(monitor: Process) -> None:
-    """A monitor whose create failed ends by itself; one that hangs is killed, and its runtime with it."""
-    try:
-        async with asyncio.timeout(1.0):
-            await monitor.wait()
-    except TimeoutError:
-        await monitor.kill()

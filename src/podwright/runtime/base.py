@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from podwright.base.errors import FailedPrecondition, Internal, InvalidArgument
+from podwright.linux.pidfd import ProcessIdentity
 from podwright.oci.runtime_spec import LinuxResources, Process
+
+# crun(1): a BPF program in base64, used instead of the configuration's seccomp section.
+COMPILED_SECCOMP_ANNOTATION = "run.oci.seccomp_bpf_data"
 
 DEFAULT_OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -69,7 +73,10 @@ class RuntimeState:
 
 @dataclass(frozen=True)
 class Features:
-    """What a runtime can do. From `<runtime> features` where there is that verb, else known for its version."""
+    """What a runtime can do. From `<runtime> features` where there is that verb, else known for its version.
+
+    `compiled_seccomp`: it takes a ready-made filter in the annotation COMPILED_SECCOMP_ANNOTATION.
+    """
 
     name: str
     version: str
@@ -77,6 +84,7 @@ class Features:
     seccomp: bool = True
     user_namespaces: bool = False
     idmapped_mounts: bool = False
+    compiled_seccomp: bool = False
 
     @property
     def recursive_read_only_mounts(self) -> bool:
@@ -149,8 +157,19 @@ class Runtime(Protocol):
         """Let the created container's process execute its command. Raises ContainerNotRunning unless created."""
         ...
 
-    async def kill(self, container_id: str, signal: int, *, all_processes: bool = False) -> None:
-        """Send a signal number to the container's init, or to all processes in its cgroup. Dead, unknown: success."""
+    async def kill(
+        self,
+        container_id: str,
+        signal: int,
+        *,
+        all_processes: bool = False,
+        process: ProcessIdentity | None = None,
+    ) -> None:
+        """Send a signal number to the container's init, or to all processes in its cgroup. Dead, unknown: success.
+
+        `process`: the container's init, if the caller knows it; saves a call of the runtime where a signal can go
+        there directly.
+        """
         ...
 
     async def delete(self, container_id: str, *, force: bool = False) -> None:

@@ -1,15 +1,19 @@
-"""Any runtime with runc's command line, driven one short-lived process a verb."""
+"""Any runtime with runc's command line: runc, crun, youki, gVisor's runsc, Kata's old runtime.
+
+One process a verb, errors from its stderr. Idempotence is made here, not hoped for: when kill or delete fails, the
+runtime is asked what it knows, and only a container that is really still there is an error.
+"""
 
 from __future__ import annotations
 
-import json
-import re
+import asyncio
 from pathlib import Path
 
 import msgspec
 
-from podwright.base.errors import PodwrightError
-from podwright.linux.process import Completed, ProcessFailed, run
+from podwright.base.errors import DeadlineExceeded
+from podwright.linux.pidfd import ProcessIdentity, send_signal
+from podwright.linux.process import ProcessFailed, run
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.runtime.base import (
     CommandNotRunnable,
@@ -23,140 +27,167 @@ from podwright.runtime.base import (
 )
 from podwright.runtime.exec import exec_sync
 from podwright.runtime.features import read_features
+from podwright.runtime.words import failure, says_unknown, tidy
 
-# What runtimes say of a container that they don't know, and of one whose process has ended.
-_UNKNOWN = re.compile(r"does not exist|No such file or directory|not found", re.IGNORECASE)
-_NOT_RUNNING = re.compile(
-    r"not running|no such process|already finished|not in .*(created|running)|stopped", re.IGNORECASE
-)
-_MISSING_COMMAND = re.compile(
-    r"(executable|exec|stat).*(not found|no such file|permission denied|exec format error)", re.IGNORECASE | re.DOTALL
-)
+
+class _State(msgspec.Struct):
+    """`runtime state`: OCI runtime specification, runtime.md, "State"."""
+
+    id: str
+    status: str
+    pid: int = 0
+    bundle: str = ""
 
 
 class CliRuntime:
-    """Implements `runtime.base.Runtime`. `create_command` differs from `program` where creation needs a wrapper."""
+    """A runtime program with its state directory. Implements `base.Runtime`.
+
+    `create_command`: what a monitor runs, where it is not simply the program (see `hybrid.py`). `scratch`: a
+    directory of ours for short-lived files. `plain_processes`: the container's init is the process that the
+    monitor reports, so that a signal can go there directly.
+    """
 
     def __init__(
-        self, program: Path, root: Path, *, options: tuple[str, ...] = (), timeout_s: float = 60.0,
+        self,
+        program: Path,
+        state_root: Path,
+        scratch: Path,
+        *,
+        options: tuple[str, ...] = (),
         create_command: RuntimeCommand | None = None,
-    ) -> None:  # fmt: skip
-        self._program, self._timeout_s = program, timeout_s
-        self._global_args = ("--root", str(root), *options)
-        self._create = create_command or RuntimeCommand(program, self._global_args)
+        plain_processes: bool = False,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self.program = program
+        self._root, self._scratch, self._timeout_s = state_root, scratch, timeout_s
+        self._plain = plain_processes
+        self._global_args = (*options, "--root", str(state_root))
+        self._argv = (str(program), *self._global_args)
+        base = create_command or RuntimeCommand(program)
+        self._command = RuntimeCommand(base.path, (*base.global_args, *self._global_args))
         self._features: Features | None = None
+        self._features_lock = asyncio.Lock()
 
     @property
     def command(self) -> RuntimeCommand:
-        return self._create
-
-    @property
-    def name(self) -> str:
-        return self._program.name
-
-    async def _call(self, verb: str, container_id: str, *arguments: str, stdin: bytes = b"") -> Completed:
-        argv = [str(self._program), *self._global_args, verb, *arguments, container_id]
-        try:
-            return await run(argv, stdin=stdin, timeout_s=self._timeout_s)
-        except ProcessFailed as error:
-            raise self.failure(verb, container_id, words_of(error.stderr or error.stdout)) from error
-
-    def failure(self, verb: str, container_id: str, words: str) -> PodwrightError:
-        return start_failure(verb, container_id, words, program=self.name)
+        return self._command
 
     async def state(self, container_id: str) -> RuntimeState | None:
-        try:
-            done = await self._call("state", container_id)
-        except RuntimeFailed as error:
-            if _UNKNOWN.search(error.words):
+        if not self._knows(container_id):
+            return None
+        done = await run([*self._argv, "state", container_id], timeout_s=self._timeout_s, check=False)
+        if done.returncode != 0:
+            words = done.stderr.decode(errors="replace")
+            if says_unknown(words):
                 return None
-            raise
-        facts = json.loads(done.stdout)
-        return RuntimeState(
-            container_id=container_id, status=str(facts["status"]), pid=int(facts.get("pid", 0)),
-            bundle=Path(str(facts.get("bundle", ""))),
-        )  # fmt: skip
+            raise self._failure("state", container_id, words)
+        try:
+            state = msgspec.json.decode(done.stdout, type=_State)
+        except msgspec.MsgspecError as error:
+            raise self._failure("state", container_id, f"its answer can't be read: {error}") from error
+        return RuntimeState(container_id, state.status, state.pid, Path(state.bundle))
 
     async def start(self, container_id: str) -> None:
         try:
-            await self._call("start", container_id)
-        except RuntimeFailed as error:
+            await self._verb("start", container_id)
+        except (RuntimeFailed, CommandNotRunnable) as error:
             state = await self.state(container_id)
             if state is None or state.status != "created":
-                now = "unknown to the runtime" if state is None else state.status
-                raise ContainerNotRunning(f"container {container_id[:13]} is {now}: {error.words}") from error
+                found = state.status if state else "unknown to the runtime"
+                raise ContainerNotRunning(
+                    f"container {container_id[:12]} can't be started, it is {found}: {error}"
+                ) from error
             raise
 
-    async def kill(self, container_id: str, signal: int, *, all_processes: bool = False) -> None:
-        flags = ("--all",) if all_processes else ()
-        argv = [str(self._program), *self._global_args, "kill", *flags, container_id, str(signal)]
-        done = await run(argv, timeout_s=self._timeout_s, check=False)
-        words = words_of(done.stderr or done.stdout)
-        if done.returncode != 0 and not _UNKNOWN.search(words) and not _NOT_RUNNING.search(words):
-            raise RuntimeFailed("kill", container_id, words, program=self.name)
+    async def kill(
+        self,
+        container_id: str,
+        signal: int,
+        *,
+        all_processes: bool = False,
+        process: ProcessIdentity | None = None,
+    ) -> None:
+        if process is not None and self._plain and not all_processes:
+            send_signal(process, signal)
+            return
+        options = ("--all",) if all_processes else ()
+        try:
+            await self._verb("kill", *options, container_id, str(signal), container_id=container_id)
+        except RuntimeFailed:
+            state = await self.state(container_id)
+            if state is not None and state.status not in ("stopped", "creating"):
+                raise
 
     async def delete(self, container_id: str, *, force: bool = False) -> None:
-        # Without --force first: runc waits 100 ms after the kill that --force begins with, dead or not.
-        try:
-            await self._call("delete", container_id)
+        if not self._knows(container_id):
             return
-        except RuntimeFailed as error:
-            if _UNKNOWN.search(error.words) and await self.state(container_id) is None:
-                return
-            if not force:
-                raise
         try:
-            await self._call("delete", container_id, "--force")
-        except RuntimeFailed as error:
-            if not _UNKNOWN.search(error.words) or await self.state(container_id) is not None:
+            await self._verb("delete", container_id)
+            return
+        except RuntimeFailed:
+            if not force and await self.state(container_id) is not None:
                 raise
+        # Only now by force: runc then kills, and waits 100 ms, whether there is something to kill or not.
+        try:
+            await self._verb("delete", "--force", container_id, container_id=container_id)
+        except RuntimeFailed:
+            if self._knows(container_id) and await self.state(container_id) is not None:
+                raise
+
+    def _knows(self, container_id: str) -> bool:
+        """Whether the runtime has state of the container: all of them keep it in a directory of that name."""
+        return (self._root / container_id).exists()
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:
-        await self._call("update", container_id, "--resources", "-", stdin=msgspec.json.encode(resources))
+        # Its stdin, by a name that opens as a file in every runtime.
+        await self._verb(
+            "update", "--resources", "/proc/self/fd/0", container_id,
+            container_id=container_id, stdin=msgspec.json.encode(resources),
+        )  # fmt: skip
 
     async def pause(self, container_id: str) -> None:
-        await self._freeze("pause", container_id, "paused")
+        await self._change("pause", container_id, wanted="paused")
 
     async def resume(self, container_id: str) -> None:
-        await self._freeze("resume", container_id, "running")
+        await self._change("resume", container_id, wanted="running")
 
-    async def _freeze(self, verb: str, container_id: str, wanted: str) -> None:
+    async def exec_sync(self, request: ExecRequest) -> ExecResult:
         try:
-            await self._call(verb, container_id)
+            return await exec_sync(self._argv, request, self._scratch)
+        except RuntimeFailed as error:
+            state = await self.state(request.container_id)
+            if state is None or state.status != "running":
+                raise ContainerNotRunning(f"container {request.container_id[:12]} does not run") from error
+            raise
+
+    async def features(self) -> Features:
+        async with self._features_lock:
+            if self._features is None:
+                self._features = await read_features(self.program, timeout_s=self._timeout_s)
+        return self._features
+
+    async def _change(self, verb: str, container_id: str, *, wanted: str) -> None:
+        """pause or resume; one that is in the wanted state already is success."""
+        try:
+            await self._verb(verb, container_id)
         except RuntimeFailed as error:
             state = await self.state(container_id)
             if state is None or state.status not in ("running", "paused"):
-                raise ContainerNotRunning(f"container {container_id[:13]} does not run: {error.words}") from error
+                raise ContainerNotRunning(f"container {container_id[:12]} does not run") from error
             if state.status != wanted:
                 raise
 
-    async def exec_sync(self, request: ExecRequest) -> ExecResult:
-        return await exec_sync([str(self._program), *self._global_args], request, self.failure)
+    async def _verb(self, verb: str, *arguments: str, container_id: str = "", stdin: bytes = b"") -> None:
+        """Run one verb. `container_id` is for messages, where it isn't the first argument."""
+        name = container_id or arguments[0]
+        try:
+            await run([*self._argv, verb, *arguments], stdin=stdin, timeout_s=self._timeout_s)
+        except ProcessFailed as error:
+            raise self._failure(verb, name, (error.stderr or error.stdout).decode(errors="replace")) from None
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(f"{error} (container {name[:12]}); the runtime was killed") from None
 
-    async def features(self) -> Features:
-        if self._features is None:
-            self._features = await read_features(self._program)
-        return self._features
-
-
-def start_failure(verb: str, container_id: str, words: str, *, program: str = "runtime") -> PodwrightError:
-    """The error for a verb that failed with the runtime's `words`: the command's fault, or the runtime's."""
-    if verb in ("create", "start", "exec") and _MISSING_COMMAND.search(words):
-        denied = re.search(r"permission denied|format error", words, re.IGNORECASE)
-        return CommandNotRunnable(words, exit_code=126 if denied else 127)
-    return RuntimeFailed(verb, container_id, words or "it gave no reason", program=program)
-
-
-def words_of(output: bytes) -> str:
-    """What a runtime wrote when it failed, as one line: the message of a JSON or logrus line, else the text."""
-    words = []
-    for line in output.decode(errors="replace").splitlines():
-        if match := re.search(r'msg="((?:[^"\\]|\\.)*)"', line):
-            line = match[1].replace('\\"', '"')
-        elif line.startswith("{"):
-            try:
-                line = str(json.loads(line).get("msg", line))
-            except ValueError:
-                pass
-        words.append(line.strip())
-    return "; ".join(dict.fromkeys(word for word in words if word))
+    def _failure(self, verb: str, container_id: str, words: str) -> RuntimeFailed | CommandNotRunnable:
+        if verb in ("start", "exec"):
+            return failure(verb, container_id, words, program=self.program.name)
+        return RuntimeFailed(verb, container_id, tidy(words) or "it gave no reason", program=self.program.name)

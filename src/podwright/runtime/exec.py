@@ -1,136 +1,165 @@
-"""A process in a container, run to its end by `runtime exec` in the foreground: bounded output, and a tree that is
-really gone after a time-out.
+"""Run a process in a container to its end: `runtime exec` with pipes, bounded output, and a certain end.
 
-The runtime's own process is our child and the exec'd process's parent: it reaps it. Output comes over pipes,
-since the container's programs are not trusted: a reader keeps what fits and throws the rest away, so that the
-process is never blocked, and reading ends a bounded time after the process does.
+The runtime waits for the process and passes its exit code on. Its pid file appears only once the process runs,
+which tells the runtime's own failures from the process's. On time-out and cancellation the process is killed with
+all it started; the runtime then reaps it and ends. A child left in the background may keep our pipes open: they
+are read a moment longer, then closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from podwright.base.errors import PodwrightError
+from podwright.base.files import write_plain
+from podwright.base.ids import random_suffix
+from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
-from podwright.linux import process_tree
 from podwright.linux.process import Process, spawn
+from podwright.linux.process_tree import kill_below
 from podwright.runtime.base import ExecRequest, ExecResult
+from podwright.runtime.words import failure
+
+log = get_logger(__name__)
 
 _CHUNK_BYTES = 256 * 1024
-Failure = Callable[[str, str, str], PodwrightError]
+# How long a runtime may take to notice that the process it waits for was killed.
+_RUNTIME_END_S = 5.0
 
 
-class _Output:
-    """The reading end of one pipe. `done` is set at end of file."""
+class Capture:
+    """One output stream: reads a pipe as it fills, keeps the first `limit_bytes`, throws the rest away."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.read_fd, False)
         self._limit = limit_bytes
-        self._data = bytearray()
+        self._chunks: list[bytes] = []
+        self._kept = 0
         self.truncated = False
-        self.done = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self.read_fd, self._read)
+        self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read_fd, False)
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._read_fd, self._readable)
 
-    def _read(self) -> None:
+    def started(self) -> None:
+        """The child has its end: close ours, or the stream never ends."""
+        os.close(self.write_fd)
+        self.write_fd = -1
+
+    def _readable(self) -> None:
         try:
-            data = os.read(self.read_fd, _CHUNK_BYTES)
+            data = os.read(self._read_fd, _CHUNK_BYTES)
         except BlockingIOError:
             return
         if not data:
-            asyncio.get_running_loop().remove_reader(self.read_fd)
-            self.done.set()
+            self._loop.remove_reader(self._read_fd)
+            if not self._ended.done():
+                self._ended.set_result(None)
             return
-        room = self._limit - len(self._data)
-        self._data += data[:room]
-        self.truncated = self.truncated or len(data) > room
+        room = self._limit - self._kept
+        if len(data) > room:
+            self.truncated = True
+            data = data[:room]
+        if data:
+            self._kept += len(data)
+            self._chunks.append(data)
 
-    def close_write(self) -> None:
+    async def end(self) -> None:
+        """Return when every holder of the other end has closed it."""
+        await asyncio.shield(self._ended)
+
+    def close(self) -> bytes:
+        """Stop reading; what was kept."""
+        self._loop.remove_reader(self._read_fd)
+        os.close(self._read_fd)
         if self.write_fd >= 0:
             os.close(self.write_fd)
-            self.write_fd = -1
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.read_fd)
-        os.close(self.read_fd)
-        self.close_write()
-
-    def contents(self) -> bytes:
-        return bytes(self._data)
+        if not self._ended.done():
+            self._ended.cancel()
+        return b"".join(self._chunks)
 
 
-async def exec_sync(runtime: Sequence[str], request: ExecRequest, failure: Failure) -> ExecResult:
-    """Run `request.process` with `runtime` (argv up to the verb). See `Runtime.exec_sync`."""
-    spec = os.memfd_create("process.json")
-    pid_directory = Path(f"/proc/{os.getpid()}/fd")
-    out, err = _Output(request.output_limit_bytes), _Output(request.output_limit_bytes)
-    try:
-        os.write(spec, msgspec.json.encode(request.process))
-        argv = [*runtime, "exec", "--process", str(pid_directory / str(spec)), request.container_id]
-        process = spawn(argv, stdout=out.write_fd, stderr=err.write_fd)
-        out.close_write()
-        err.close_write()
+@dataclass(frozen=True)
+class ExecFiles:
+    """The two files of one exec, in a directory of ours."""
+
+    process: Path
+    pid: Path
+
+    @staticmethod
+    def in_directory(directory: Path) -> ExecFiles:
+        name = f"exec-{random_suffix()}"
+        return ExecFiles(directory / f"{name}.json", directory / f"{name}.pid")
+
+    def read_pid(self) -> int:
+        """The host pid of the process; 0 while it doesn't run."""
         try:
-            returncode, timed_out = await _wait(process, request.timeout_s)
-        except asyncio.CancelledError:
+            return int(self.pid.read_text() or 0)
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def remove(self) -> None:
+        self.process.unlink(missing_ok=True)
+        self.pid.unlink(missing_ok=True)
+
+
+async def exec_sync(argv: Sequence[str], request: ExecRequest, scratch: Path) -> ExecResult:
+    """`argv` is the runtime with its global arguments. Raises RuntimeFailed, CommandNotRunnable."""
+    files = ExecFiles.in_directory(scratch)
+    write_plain(files.process, msgspec.json.encode(request.process), mode=0o600)
+    out, err = Capture(request.output_limit_bytes), Capture(request.output_limit_bytes)
+    timed_out = False
+    try:
+        command = [
+            *argv, "exec", "--process", str(files.process), "--pid-file", str(files.pid), request.container_id,
+        ]  # fmt: skip
+        process = spawn(command, stdout=out.write_fd, stderr=err.write_fd)
+        out.started()
+        err.started()
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                returncode = await process.wait()
+        except TimeoutError:
+            timed_out = True
+            returncode = await shielded(_kill(process), name="kill timed-out exec")
+        except BaseException:
             await shielded(_kill(process), name="kill cancelled exec")
             raise
-        await _drain(request.drain_timeout_s, out, err)
-        return _result(request, returncode, out, err, failure, timed_out=timed_out)
+        await _drain(out, err, request.drain_timeout_s)
+        ran = files.read_pid() > 0
     finally:
-        os.close(spec)
-        out.close()
-        err.close()
+        stdout, stderr = out.close(), err.close()
+        files.remove()
+    if not ran and not timed_out:
+        words = stderr.decode(errors="replace")
+        raise failure("exec", request.container_id, words, program=Path(argv[0]).name)
+    code = 128 - returncode if returncode < 0 else returncode
+    return ExecResult(
+        137 if timed_out else code, stdout, stderr, timed_out=timed_out, truncated=out.truncated or err.truncated
+    )
 
 
-async def _wait(process: Process, timeout_s: float | None) -> tuple[int, bool]:
+async def _drain(out: Capture, err: Capture, timeout_s: float) -> None:
     try:
         async with asyncio.timeout(timeout_s):
-            return await process.wait(), False
+            await out.end()
+            await err.end()
     except TimeoutError:
-        await shielded(_kill(process), name="kill timed-out exec")
-        return 137, True
+        return  # a child in the background holds them; what it wrote so far is kept
 
 
-async def _kill(process: Process) -> None:
-    """SIGKILL everything below the runtime's process; then the runtime ends by itself, having reaped its child."""
-    await process_tree.kill_descendants(process.pid)
+async def _kill(process: Process) -> int:
+    """End what the runtime has started; the runtime, which reaps it, then ends by itself. Its status."""
     try:
-        async with asyncio.timeout(2.0):
-            await process.wait()
+        if not await kill_below(process.pid):
+            log.warning("a process that was executed in a container can't be killed", runtime_pid=process.pid)
+        async with asyncio.timeout(_RUNTIME_END_S):
+            return await process.wait()
     except TimeoutError:
         await process.kill()
-
-
-async def _drain(timeout_s: float, *outputs: _Output) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            for output in outputs:
-                await output.done.wait()
-    except TimeoutError:
-        return  # a child that the process left behind holds the pipe
-
-
-def _result(
-    request: ExecRequest, returncode: int, out: _Output, err: _Output, failure: Failure, *, timed_out: bool
-) -> ExecResult:
-    exit_code = 128 - returncode if returncode < 0 else returncode
-    if exit_code in (1, 126, 127, 255) and not out.contents() and not timed_out:
-        words = err.contents().decode(errors="replace").strip()
-        if _is_runtimes_own(words):
-            raise failure("exec", request.container_id, words)
-    return ExecResult(
-        exit_code, out.contents(), err.contents(), timed_out=timed_out, truncated=out.truncated or err.truncated
-    )
-
-
-def _is_runtimes_own(words: str) -> bool:
-    """Whether an error was written by the runtime itself, not by the program it should have run."""
-    return words.startswith(("exec failed:", "executable file `", "open executable", "error executing", 'time="')) or (
-        '"level":"error"' in words
-    )
+    return await process.wait()

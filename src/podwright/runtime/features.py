@@ -1,29 +1,98 @@
-"""What a runtime can do: asked with `runtime features` where it has that verb, else known for its kind."""
+"""What a runtime can do: `<runtime> features` where there is that verb, else what its version is known to do.
+
+https://github.com/opencontainers/runtime-spec/blob/main/features.md; runc has the verb since 1.1, crun since 1.9.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+
+import msgspec
 
 from podwright.linux.process import run
 from podwright.runtime.base import Features
 
 
-async def read_features(program: Path) -> Features:
-    """Two processes, once. The OCI features document: runtime-spec, features.md."""
-    version_text = (await run([program, "--version"], check=False)).stdout.decode(errors="replace")
-    version = match[0] if (match := re.search(r"\d+(?:\.\d+)+", version_text)) else ""
-    done = await run([program, "features"], check=False)
-    try:
-        document = json.loads(done.stdout)
-    except ValueError:
-        return Features(program.name, version, seccomp="seccomp" in version_text.lower())
-    linux = document.get("linux") or {}
-    extensions = linux.get("mountExtensions") or {}
+class _Seccomp(msgspec.Struct):
+    enabled: bool | None = None
+
+
+class _Idmap(msgspec.Struct):
+    enabled: bool | None = None
+
+
+class _MountExtensions(msgspec.Struct):
+    idmap: _Idmap | None = None
+
+
+class _Linux(msgspec.Struct, rename="camel"):
+    namespaces: list[str] = []
+    seccomp: _Seccomp | None = None
+    mount_extensions: _MountExtensions | None = None
+
+
+class _Document(msgspec.Struct, rename="camel"):
+    """The members of a features document that matter here."""
+
+    mount_options: list[str] = []
+    linux: _Linux | None = None
+
+
+async def read_features(program: Path, *, timeout_s: float) -> Features:
+    """Ask the program twice: for its version and for its features. A program that knows neither has none."""
+    version = await run([program, "--version"], timeout_s=timeout_s, check=False)
+    name, number = parse_version(version.stdout.decode(errors="replace"), program.name)
+    document = await run([program, "features"], timeout_s=timeout_s, check=False)
+    if document.returncode == 0:
+        try:
+            return from_document(name, number, msgspec.json.decode(document.stdout, type=_Document))
+        except msgspec.MsgspecError:
+            pass
+    return from_version(name, number)
+
+
+def parse_version(text: str, fallback: str) -> tuple[str, str]:
+    """Name and version number from what `--version` prints first: `crun version 1.8.1`, `runsc version release-1`."""
+    words = text.split()
+    if len(words) >= 3 and words[1] == "version":
+        return words[0], words[2]
+    return fallback, ""
+
+
+def from_document(name: str, version: str, document: _Document) -> Features:
+    """A features document, with what no document tells added from the version."""
+    linux = document.linux or _Linux()
+    extensions = linux.mount_extensions or _MountExtensions()
     return Features(
-        program.name, version, mount_options=frozenset(map(str, document.get("mountOptions") or ())),
-        seccomp=bool((linux.get("seccomp") or {}).get("enabled")),
-        user_namespaces="user" in (linux.get("namespaces") or ()),
-        idmapped_mounts=bool((extensions.get("idmap") or {}).get("enabled")),
-    )  # fmt: skip
+        name=name,
+        version=version,
+        mount_options=frozenset(document.mount_options),
+        seccomp=linux.seccomp is None or linux.seccomp.enabled is not False,
+        user_namespaces="user" in linux.namespaces,
+        idmapped_mounts=extensions.idmap is not None and extensions.idmap.enabled is True,
+        compiled_seccomp=_takes_compiled_seccomp(name, version),
+    )
+
+
+def from_version(name: str, version: str) -> Features:
+    """crun before 1.9 has no `features`, but idmapped mounts since 1.4.3 and recursive read-only since 1.8.?."""
+    crun = name == "crun"
+    return Features(
+        name=name,
+        version=version,
+        mount_options=frozenset({"rro"}) if crun and numbers(version) >= (1, 4) else frozenset(),
+        user_namespaces=crun,
+        idmapped_mounts=crun and numbers(version) >= (1, 4, 3),
+        compiled_seccomp=_takes_compiled_seccomp(name, version),
+    )
+
+
+def _takes_compiled_seccomp(name: str, version: str) -> bool:
+    """crun reads a compiled filter from the annotation run.oci.seccomp_bpf_data; crun(1), since 0.20."""
+    return name == "crun" and numbers(version) >= (0, 20)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """1.8.1 → (1, 8, 1); what follows a number is ignored."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,16 +10,14 @@ from podwright.base.errors import FailedPrecondition, InvalidArgument, Podwright
 from podwright.base.log import get_logger
 from podwright.linux.process import find_program
 from podwright.runtime import hybrid
-from podwright.runtime.base import Features
+from podwright.runtime.base import Features, RuntimeCommand
 from podwright.runtime.cli import CliRuntime
 
 log = get_logger(__name__)
 
 _PREFERRED = ("crun", "runc")
-_REASONS = {
-    "crun": "it is installed and creates a container three times faster than runc",
-    "runc": "crun is not installed",
-}
+# Runtimes whose containers are plain processes of this kernel; gVisor's and virtual machines' are not.
+_PLAIN = frozenset({"crun", "runc", "youki"})
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,20 @@ class Settings:
 
 
 class Handlers:
-    """All handlers of this node. `runtime(name)` gives the driver; the empty name is the default handler."""
+    """All handlers of this node. `runtime(name)` gives the driver; the empty name is the default handler.
+
+    `state_root` is a directory of the daemon's run directory: a state directory for each handler, and scratch files.
+    """
 
     def __init__(self, settings: Settings, state_root: Path) -> None:
         self._settings, self._state_root = settings, state_root
-        self._hybrid = hybrid.is_hybrid()
+        self._hybrid = hybrid.needed()
         self._runtimes: dict[str, CliRuntime] = {}
-        self._known: dict[str, HandlerSettings] = {}
-        for name in _PREFERRED:
-            if name not in settings.handlers and find_program(name) is not None:
-                self._known[name] = HandlerSettings(path=name)
+        self._known: dict[str, HandlerSettings] = {
+            name: HandlerSettings(path=name)
+            for name in _PREFERRED
+            if name not in settings.handlers and find_program(name) is not None
+        }
         self._known.update(settings.handlers)
         self._default, self._reason = self._choose_default()
 
@@ -75,24 +76,43 @@ class Handlers:
         if wanted:
             if wanted not in self._known:
                 raise InvalidArgument(
-                    f"handler {wanted!r} is neither configured nor installed; there are: {self._names()}",
+                    f"handler {wanted!r} is neither configured nor installed; there are: {self._list()}",
                     field="runtime.default",
                 )
-            return wanted, f"{wanted}, as configured"
+            return wanted, f"{wanted}, because the configuration says so"
+        reasons: list[str] = []
         for name in _PREFERRED:
-            if name in self._known:
-                return name, f"{name}, because {_REASONS[name]}" + self._how(name)
+            if name not in self._known:
+                reasons.append(f"{name} is not installed")
+                continue
+            try:
+                self._create_command(name, self._known[name])
+            except PodwrightError as error:
+                reasons.append(str(error))
+                continue
+            why = "; ".join(reasons) or "it creates a container about three times as fast as runc"
+            return name, f"{name}, because {why}{self._how(name)}"
         if self._known:
             name = next(iter(self._known))
             return name, f"{name}, the only handler configured"
         raise FailedPrecondition("no OCI runtime is installed: install crun or runc (Debian: apt-get install crun)")
 
     def _how(self, name: str) -> str:
-        wrapped = name == "crun" and self._hybrid
-        return " (created in a mount namespace without cgroup v2's hybrid mount)" if wrapped else ""
+        if name != "crun" or not self._hybrid:
+            return ""
+        return f"; it creates in a mount namespace without {hybrid.UNIFIED}, because it refuses hybrid cgroups"
 
-    def _names(self) -> str:
+    def _list(self) -> str:
         return ", ".join(sorted(self._known)) or "none"
+
+    @property
+    def default(self) -> str:
+        """The name of the handler that the empty name means."""
+        return self._default
+
+    def names(self) -> tuple[str, ...]:
+        """All handlers by name, the default first; the empty name is not among them."""
+        return (self._default, *sorted(set(self._known) - {self._default}))
 
     def explain(self) -> str:
         """Which runtime is the default, and why; for people."""
@@ -104,36 +124,50 @@ class Handlers:
             return self._known[handler or self._default]
         except KeyError:
             raise InvalidArgument(
-                f"{handler!r} is not configured; there are: {self._names()}", field="runtime_handler"
+                f"{handler!r} is not a handler of this node; there are: {self._list()}", field="runtime_handler"
             ) from None
 
     def runtime(self, handler: str) -> CliRuntime:
         """The driver of a handler. Raises InvalidArgument (unknown handler), FailedPrecondition (program missing)."""
         settings, name = self.settings(handler), handler or self._default
         if name not in self._runtimes:
-            program = find_program(settings.path)
-            if program is None:
-                raise FailedPrecondition(f"runtime handler {name!r}: program {settings.path!r} is not installed")
-            root = settings.root or self._state_root / name
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._runtimes[name] = self._make(program, root, settings)
+            self._runtimes[name] = self._make(name, settings)
         return self._runtimes[name]
 
-    def _make(self, program: Path, root: Path, settings: HandlerSettings) -> CliRuntime:
-        create = None
-        if self._hybrid and program.name == "crun":
-            global_args = ("--root", str(root), *settings.options)
-            create = hybrid.without_unified(program, global_args, os.uname().machine)
+    def _make(self, name: str, settings: HandlerSettings) -> CliRuntime:
+        command = self._create_command(name, settings)
+        program = self._program(name, settings)
+        root, scratch = settings.root or self._state_root / name, self._state_root / ".exec"
+        for directory in (root, scratch):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return CliRuntime(
-            program, root, options=settings.options, timeout_s=self._settings.timeout_s, create_command=create
-        )
+            program, root, scratch, options=settings.options, create_command=command,
+            plain_processes=program.name in _PLAIN, timeout_s=self._settings.timeout_s,
+        )  # fmt: skip
+
+    def _create_command(self, name: str, settings: HandlerSettings) -> RuntimeCommand:
+        """What a monitor runs to create a container of this handler."""
+        command = RuntimeCommand(self._program(name, settings))
+        if self._hybrid and command.path.name == "crun":
+            return hybrid.wrapped(command)
+        return command
+
+    def _program(self, name: str, settings: HandlerSettings) -> Path:
+        word = settings.path or name
+        program = find_program(word)
+        if program is None:
+            raise FailedPrecondition(
+                f"runtime handler {name!r}: program {word!r} is not installed; install it or set "
+                f"runtime.handlers.{name}.path"
+            )
+        return program
 
     async def features(self) -> dict[str, Features]:
-        """By handler; the empty name is the default's."""
+        """By handler; the empty name is the default's. A handler that can't be used is missing, and logged."""
         found: dict[str, Features] = {}
-        for name in ("", *self._known):
+        for name in ("", *self.names()):
             try:
                 found[name] = await self.runtime(name).features()
             except PodwrightError as error:
-                log.warning("a runtime handler can't be used", handler=name, error=str(error))
+                log.warning("a runtime handler can't be used", handler=name or self._default, error=str(error))
         return found

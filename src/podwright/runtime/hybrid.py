@@ -1,47 +1,62 @@
-"""crun on hosts with cgroup v1 and a v2 mount beside it ("hybrid").
+"""crun on hosts with hybrid cgroups: hide `/sys/fs/cgroup/unified` from the one call that minds it.
 
-crun up to 1.14 refuses to create a container there. It is content in a mount namespace in which
-/sys/fs/cgroup/unified is not mounted, so it is created in one: made for that one call, in which only /sys/fs/cgroup
-is private. Everything else keeps its peer groups, so volumes that are mounted later are seen (the namespace is a
-copy of the moment) and propagation works in both directions. Only `create` looks at the layout; start, exec, kill,
-state and delete work as they are. Figures: docs/decisions/0003-crun-on-hybrid-hosts.md.
+crun refuses to create a container where a cgroup v2 hierarchy with controllers is mounted beside the v1 ones.
+Only `create` looks; every other verb works as it is. So `create` alone runs behind a few instructions that take
+a mount namespace of their own, make `/sys/fs/cgroup` private there, unmount `unified`, and become crun. Nothing
+else changes propagation: volumes that are mounted later are seen, because the namespace is made at that moment
+and ends with the call, and shared mounts keep their peers. The host's own mounts are never touched, because the
+unmount happens below a mount that has just left its peer group. docs/decisions/0003-crun-on-hybrid-hosts.md has
+the measurements. unshare(2), mount_namespaces(7).
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from podwright.linux.mounts import mountinfo
+from podwright.base.errors import FailedPrecondition
 from podwright.linux.process import find_program
 from podwright.runtime.base import RuntimeCommand
 
-UNIFIED = "/sys/fs/cgroup/unified"
+CGROUPS = Path("/sys/fs/cgroup")
+UNIFIED = CGROUPS / "unified"
 
-# Numbers of unshare(2), mount(2), umount2(2); perl-base is part of every Debian and starts in a millisecond.
-_PERL = (
-    'my ($n, $c, $u) = ("none", "/sys/fs/cgroup", "/sys/fs/cgroup/unified");'
-    'syscall({unshare}, 0x20000) == 0 or die "unshare: $!\\n";'  # CLONE_NEWNS
-    'syscall({mount}, $n, $c, $n, 0x40000, 0) == 0 or die "make $c private: $!\\n";'  # MS_PRIVATE
-    'syscall({umount2}, $u, 2) == 0 or die "unmount $u: $!\\n";'  # MNT_DETACH
-    'exec {{$ARGV[0]}} @ARGV or die "exec $ARGV[0]: $!\\n";'
-)
-_SHELL = f'mount --make-private /sys/fs/cgroup && umount -l {UNIFIED} && exec "$@"'
-_NUMBERS = {
-    "x86_64": {"unshare": 272, "mount": 165, "umount2": 166},
-    "aarch64": {"unshare": 97, "mount": 40, "umount2": 39},
-}
+# unshare, mount, umount2: x86-64's own numbers, asm-generic's for the others.
+_SYSCALLS = {"x86_64": (272, 165, 166), "aarch64": (97, 40, 39), "riscv64": (97, 40, 39)}
 
+# CLONE_NEWNS 0x20000; MS_PRIVATE 0x40000; MNT_DETACH 2. perl takes the address of a variable only.
+_PERL = """
+my ($none, $cgroups, $unified) = ("none", "{cgroups}", "{unified}");
+syscall({unshare}, 0x20000) == 0 or die "unshare: $!\\n";
+syscall({mount}, $none, $cgroups, $none, 0x40000, 0) == 0 or die "make $cgroups private: $!\\n";
+syscall({umount2}, $unified, 2) == 0 or die "umount $unified: $!\\n";
+exec {{ $ARGV[0] }} @ARGV or die "exec $ARGV[0]: $!\\n";
+"""
 
-def is_hybrid() -> bool:
-    """Whether /sys/fs/cgroup/unified is a cgroup v2 mount beside v1 hierarchies."""
-    return any(mount.target == UNIFIED and mount.fstype == "cgroup2" for mount in mountinfo())
+_SHELL = 'mount --make-private {cgroups} && umount {unified} && exec "$@"'
 
 
-def without_unified(program: Path, global_args: tuple[str, ...], machine: str) -> RuntimeCommand:
-    """A command that runs `program` where `unified` is not mounted; by perl, else by unshare(1) and a shell."""
-    perl, numbers = find_program("perl"), _NUMBERS.get(machine)
+def needed() -> bool:
+    """Whether this host is one that crun refuses: `unified` is mounted and has controllers."""
+    try:
+        return bool((UNIFIED / "cgroup.controllers").read_text().strip())
+    except OSError:
+        return False
+
+
+def wrapped(command: RuntimeCommand) -> RuntimeCommand:
+    """`command` behind the wrapper: perl's bare system calls where it knows their numbers, else util-linux.
+
+    Raises FailedPrecondition where neither is installed.
+    """
+    perl, numbers = find_program("perl"), _SYSCALLS.get(os.uname().machine)
     if perl is not None and numbers is not None:
-        return RuntimeCommand(perl, ("-e", _PERL.format(**numbers), str(program), *global_args))
-    unshare = find_program("unshare") or Path("/usr/bin/unshare")
-    shell = ("-m", "--propagation", "unchanged", "/bin/sh", "-c", _SHELL, "sh")
-    return RuntimeCommand(unshare, (*shell, str(program), *global_args))
+        unshare, mount, umount2 = numbers
+        script = _PERL.format(cgroups=CGROUPS, unified=UNIFIED, unshare=unshare, mount=mount, umount2=umount2)
+        return RuntimeCommand(perl, ("-e", script, str(command.path), *command.global_args))
+    tool, shell = find_program("unshare"), find_program("sh")
+    if tool is None or shell is None:
+        raise FailedPrecondition("crun on hybrid cgroups needs perl or util-linux's unshare: install one, or use runc")
+    script = _SHELL.format(cgroups=CGROUPS, unified=UNIFIED)
+    arguments = ("--mount", "--propagation", "unchanged", str(shell), "-c", script, "crun")
+    return RuntimeCommand(tool, (*arguments, str(command.path), *command.global_args))

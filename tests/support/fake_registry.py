@@ -7,18 +7,27 @@ answers through `faults`, a list of functions that are asked first: one that ret
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from podwright.content.store import ContentStore
 from podwright.oci.digest import Digest, digest_of
 from podwright.oci.image import OCI_MANIFEST, Descriptor
+from podwright.oci.reference import Reference, parse_reference
+from podwright.registry.base import Credentials
 
 Answer = web.StreamResponse | None
+
+MANIFEST = b'{"schemaVersion":2}'
+ALICE = Credentials("alice", "hunter2")
+BASIC = "Basic " + base64.b64encode(b"alice:hunter2").decode()
 
 
 @dataclass(frozen=True)
@@ -122,3 +131,68 @@ async def broken_after(request: web.Request, data: bytes, count: int, status: in
     assert request.transport is not None
     request.transport.abort()
     return response
+
+
+class TokenServer:
+    """Gives tokens to alice, and to nobody for public repositories; lets only its tokens through."""
+
+    def __init__(self, fake: FakeRegistry, realm: str = "") -> None:
+        self.realm = realm or f"http://{fake.address}/token"
+        self.expires_in = 300
+        self.valid: dict[str, str] = {}
+        self.given = 0
+
+    async def guard(self, request: web.Request) -> Answer:
+        if request.path == "/token":
+            return await self.token(request)
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        repository = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/blobs/")[0]
+        if self.valid.get(given) == repository:
+            return None
+        challenge = f'Bearer realm="{self.realm}",service="fake",scope="repository:{repository}:pull"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    async def token(self, request: web.Request) -> Answer:
+        form = dict((await request.post()).items()) if request.method == "POST" else {}
+        scope = str(form.get("scope") or request.query.get("scope"))
+        allowed = (
+            request.headers.get("Authorization") == BASIC
+            or form.get("refresh_token") == "refresh me"
+            or scope.startswith("repository:public/")
+        )
+        if not allowed:
+            return web.json_response({"details": "incorrect username or password"}, status=401)
+        self.given += 1
+        token = f"token-{self.given}"
+        self.valid[token] = scope.split(":")[1]
+        return web.json_response({"token": token, "expires_in": self.expires_in})
+
+
+def first(times: int, answer: Callable[[web.Request], Awaitable[Answer]]) -> Callable[[web.Request], Awaitable[Answer]]:
+    """`answer` for the first requests for blobs or manifests only."""
+    left = times
+
+    async def fault(request: web.Request) -> Answer:
+        nonlocal left
+        if left == 0 or not ("/blobs/" in request.path or "/manifests/" in request.path):
+            return None
+        left -= 1
+        return await answer(request)
+
+    return fault
+
+
+def name(fake: FakeRegistry, repository: str = "team/app") -> Reference:
+    return parse_reference(f"{fake.address}/{repository}:v1")
+
+
+def configured(tmp_path: Path, domain: str, text: str) -> Reference:
+    directory = tmp_path / "certs.d" / domain
+    directory.mkdir(parents=True)
+    (directory / "hosts.toml").write_text(text)
+    return parse_reference(f"{domain}/team/app:v1")
+
+
+def leftovers(content: ContentStore) -> list[Path]:
+    root = content.path(digest_of(b"")).parents[2]
+    return [path for path in root.rglob("*") if path.is_file()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from podwright.registry.base import (
     Credentials,
     ManifestUnknown,
     RegistryUnavailable,
-    Settings,
 )
 from podwright.registry.client import RegistryClient
 from tests.support.names import free_port
@@ -63,23 +62,6 @@ def image(plain: Registry) -> PushedImage:
 @pytest.fixture(scope="module")
 def secret_image(private: Registry) -> PushedImage:
     return push_image(private, "team/secret", "v1", LAYERS[:1], docker=True, compression="zstd")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(config_path=(tmp_path / "certs.d",), auth_files=(tmp_path / "auth.json",))
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[RegistryClient]:
-    client = RegistryClient(settings)
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-def content(tmp_path: Path) -> ContentStore:
-    return ContentStore(tmp_path / "content")
 
 
 def reference(registry: Registry, image: PushedImage) -> Reference:

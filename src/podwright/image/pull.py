@@ -22,7 +22,7 @@ from podwright.image.model import ImageRecord
 from podwright.image.progress import ProgressBoard, PullTracker
 from podwright.image.settings import Settings
 from podwright.image.store import Names
-from podwright.oci.digest import Digest
+from podwright.oci.digest import Digest, is_digest
 from podwright.oci.image import MANIFEST_LIMIT_BYTES, Descriptor, Index, Manifest, parse_manifest
 from podwright.oci.platform import Platform, choose
 from podwright.oci.reference import Reference, parse_reference
@@ -72,6 +72,8 @@ class Puller:
 
     async def pull(self, name: str, credentials: Credentials | None) -> ImageRecord:
         """The image that `name` means now, whole. Cancelled when all who asked for it have gone away."""
+        if is_digest(name):
+            raise InvalidArgument(f"{name} is an image id, not a name that can be pulled")
         reference = parse_reference(name)
         key = (str(reference), credentials.fingerprint if credentials else "")
         return await self._pulls.join(key, f"pull {reference}", lambda: self._tracked(reference, credentials))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-
 from examples.make_hello_image import image as hello_image
+
 from podwright.criapi import api_pb2 as pb
 from podwright.criapi import api_pb2_grpc, podwright_pb2, podwright_pb2_grpc
 from tests.support import names
@@ -204,6 +204,13 @@ class Daemon:
         subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
 
     def leftovers(self) -> list[str]:
+        """What is left, after a moment for what is deleted in the background."""
+        deadline = time.monotonic() + 3
+        while (found := self._leftovers()) and time.monotonic() < deadline:
+            time.sleep(0.02)  # noqa: TID251 - no event loop here
+        return found
+
+    def _leftovers(self) -> list[str]:
         """What a daemon without pods has no right to: mounts, pod and container directories, cgroups, leases."""
         found = [
             line.split(" ")[4]

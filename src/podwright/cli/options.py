@@ -37,8 +37,7 @@ def socket_path(ctx: typer.Context, given: str | None) -> Path:
     """The socket to talk to: after the subcommand, before it, the environment, the default."""
     outer = ctx.find_object(Globals)
     text = given or (outer.socket if outer else None) or str(Settings().socket)
-    if "://" in text:
-        scheme, text = text.split("://", 1)
-        if scheme != "unix":
-            raise InvalidArgument(f"--socket: a CRI socket is a path or unix://PATH, not {scheme}://")
-    return Path(text).absolute()
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme in ("tcp", "http", "https", "npipe", "vsock"):
+        raise InvalidArgument(f"a CRI socket is a path or unix://PATH, not {scheme}", field="--socket")
+    return Path(rest.removeprefix("//") if colon and scheme == "unix" else text).absolute()

@@ -96,13 +96,18 @@ def resolve_sub_path(mount: VolumeMount, volume: Path, variables: dict[str, str]
     """The host path of a sub path, symbolic links resolved within the volume; missing directories are made."""
     path = sub_path(mount, variables)
     try:
-        fd = open_in_root(volume, path, os.O_PATH)
-    except FileNotFoundError:
-        make_directories_in_root(volume, path)
-        fd = open_in_root(volume, path, os.O_PATH)
+        fd = _open_or_make(volume, path)
     except OSError as error:
         raise InvalidArgument(f"{path!r} in the volume can't be used: {error.strerror}", field=mount.where) from error
     try:
         return os.fspath(Path(f"/proc/self/fd/{fd}").readlink())
     finally:
         os.close(fd)
+
+
+def _open_or_make(volume: Path, path: str) -> int:
+    try:
+        return open_in_root(volume, path, os.O_PATH)
+    except FileNotFoundError:
+        make_directories_in_root(volume, path)
+        return open_in_root(volume, path, os.O_PATH)

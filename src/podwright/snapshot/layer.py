@@ -232,6 +232,7 @@ class Unpacker:
             self._idle.cancel()
         if self._worker is not None:
             await self._worker.close()
+        await self._tasks.drain(5.0)  # one that is just retiring has yet to be reaped
         await self._tasks.close()
 
 

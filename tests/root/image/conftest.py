@@ -20,7 +20,9 @@ from podwright.state.layout import Layout
 from podwright.state.store import Store
 from tests.support.registry import Registry, running_registry
 
-REGISTRY_SETTINGS = RegistrySettings(config_path=(), auth_files=(), connect_timeout_s=2, progress_timeout_s=5, retries=1)
+REGISTRY_SETTINGS = RegistrySettings(
+    config_path=(), auth_files=(), connect_timeout_s=2, progress_timeout_s=5, retries=1
+)
 
 
 @dataclass

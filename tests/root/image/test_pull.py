@@ -218,10 +218,10 @@ async def test_a_pull_ends_when_nobody_waits_for_it(room: Room, registry: Regist
 async def test_cancelled_at_any_moment(room: Room, registry: Registry, delay_ms: int) -> None:
     pushed = push_image(registry, unique("app"), "v1", [layer("x", 1_000_000), layer("y", 1_000_000)])
     name = registry.reference(pushed.repository, "v1")
-    with pytest.raises((TimeoutError, AssertionError)):
-        async with asyncio.timeout(delay_ms / 1000):
-            await room.images.pull(name)
-            raise AssertionError("fast enough")
+    pulling = asyncio.ensure_future(room.images.pull(name))  # noqa: TID251
+    await asyncio.wait([pulling], timeout=delay_ms / 1000)
+    pulling.cancel()
+    await asyncio.wait([pulling])
     assert room.half_made() == []
     record = await room.images.pull(name)
     assert room.snapshots.committed(record.diff_ids)
@@ -243,7 +243,7 @@ async def test_errors_are_plain_and_leave_nothing(room: Room, registry: Registry
     assert room.layers() == 0
 
 
-def push_odd(registry: Registry, layers: list[bytes], diff_ids: list[str], config_type: str = "config.v1+json") -> str:
+def push_odd(registry: Registry, layers: list[bytes], diff_ids: list[str]) -> str:
     """An image whose config says what the test wants."""
     repository = unique("odd")
     config = json.dumps(
@@ -251,7 +251,8 @@ def push_odd(registry: Registry, layers: list[bytes], diff_ids: list[str], confi
     ).encode()
     manifest = json.dumps({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": f"application/vnd.oci.image.{config_type}", "digest": digest_of(config), "size": len(config)},
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(config),
+                   "size": len(config)},
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest_of(data), "size": len(data)}
                    for data in layers],
     }).encode()  # fmt: skip
@@ -263,7 +264,9 @@ def push_odd(registry: Registry, layers: list[bytes], diff_ids: list[str], confi
 
 async def test_a_layer_that_escapes(room: Room, registry: Registry) -> None:
     evil = tars.archive(tars.file(b"../../../../../../tmp/podwright-escaped"))
-    with pytest.raises(InvalidArgument, match=rf"layer {digest_of(evil)}: entry '\S+podwright-escaped' escapes the root"):
+    with pytest.raises(
+        InvalidArgument, match=rf"layer {digest_of(evil)}: entry '\S+podwright-escaped' escapes the root"
+    ):
         await room.images.pull(push_odd(registry, [layer("fine"), evil], [digest_of(layer("fine")), digest_of(evil)]))
     assert not Path("/tmp/podwright-escaped").exists()
     assert room.images.list() == []
@@ -276,7 +279,9 @@ async def test_a_diff_id_that_lies(room: Room, registry: Registry) -> None:
 
 
 async def test_layers_that_do_not_match_the_config(room: Room, registry: Registry) -> None:
-    with pytest.raises(InvalidArgument, match="no container image: its manifest has 1 layers and its config .* 0 diff_ids"):
+    with pytest.raises(
+        InvalidArgument, match=r"no container image: its manifest has 1 layers and its config .* 0 diff_ids"
+    ):
         await room.images.pull(push_odd(registry, [layer("x")], []))
 
 

@@ -68,6 +68,8 @@ class Installer:
         manifest = arrival.manifest
         lease.blobs.update(arrival.manifests, [manifest.config.digest], (layer.digest for layer in manifest.layers))
         tracker.layers_known([(layer.digest, layer.size) for layer in manifest.layers])
+        if self._images.get(manifest.config.digest) is None:
+            self._layers.warm()
         config = await self._config(manifest, source)
         lease.chain = list(config.diff_ids)
         pairs = zip(manifest.layers, config.diff_ids, strict=True)
@@ -100,7 +102,6 @@ class Installer:
         if self._layers.layer(diff_id) is not None:
             tracker.phase(at, Phase.EXISTS)
             return
-        self._layers.warm()
         growing: asyncio.Future[Ingest] = asyncio.get_running_loop().create_future()
 
         def began(ingest: Ingest) -> None:

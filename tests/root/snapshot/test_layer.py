@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import os
+import re
 import signal
 import stat
 import struct
@@ -271,22 +272,21 @@ def fingerprint(top: Path) -> list[tuple[str, int, int, int]]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-async def test_hostile_layers_are_refused_and_touch_nothing(bench: Bench, case: str) -> None:
-    data, message = HOSTILE[case]
+async def test_hostile_layers_are_refused_and_touch_nothing(bench: Bench) -> None:
+    """One worker for all of them: none leaves it in a state that matters to the next."""
     outside = bench.path / "root"
     (outside / "canary").write_text("alive")
-    before = [fingerprint(outside / name) for name in ("containers", "content")], fingerprint(Path("/etc/default"))
-    with pytest.raises(LayerInvalid, match=message) as refusal:
-        await bench.apply_raw(data, tars.diff_id(data))
-    assert str(refusal.value).startswith("layer under-test: ")
-    assert bench.left_over() == []
-    assert os.listdir(bench.layout.snapshots / "layers") == ["0"]
+    watched = (outside / "containers", outside / "content", Path("/etc/default"))
+    before = [fingerprint(path) for path in watched]
+    for case, (data, message) in HOSTILE.items():
+        with pytest.raises(LayerInvalid) as refusal:
+            await bench.apply_raw(data, tars.diff_id(data))
+        assert re.search(message, str(refusal.value)), f"{case}: {refusal.value}"
+        assert str(refusal.value).startswith("layer under-test: "), case
+        assert bench.left_over() == [], case
+        assert os.listdir(bench.layout.snapshots / "layers") == ["0"], case
+        assert before == [fingerprint(path) for path in watched], case
     assert (outside / "canary").read_text() == "alive"
-    assert before == (
-        [fingerprint(outside / name) for name in ("containers", "content")],
-        fingerprint(Path("/etc/default")),
-    )
 
 
 async def unpack_with(limits: Limits, data: bytes, target: Path) -> None:

@@ -15,9 +15,8 @@ X86, ARM = 0xC000003E, 0xC00000B7
 
 def run(machine: str, number: int, *, arch: int = X86, argument: int = 0) -> int:
     data = struct.pack("<IIQ6Q", number, arch, 0, argument, 0, 0, 0, 0, 0)
-    program = [
-        struct.unpack_from("<HBBI", file_work_only(machine), at) for at in range(0, len(file_work_only(machine)), 8)
-    ]
+    code_bytes = file_work_only(machine)
+    program = list(struct.iter_unpack("<HBBI", code_bytes))
     at = accumulator = 0
     while True:
         code, true, false, k = program[at]

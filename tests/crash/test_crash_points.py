@@ -48,7 +48,7 @@ class CrashingDaemon(Daemon):
         assert self.process.wait(30) == -9
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashingDaemon]:
     server = CrashingDaemon(tmp_path_factory.mktemp("crash"))
     server.start()

@@ -231,13 +231,15 @@ def pod_config(
     name: str, log_directory: Path, *, host_network: bool = False, pid: int = pb.CONTAINER, uid: str = "",
     labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None, attempt: int = 0,
     port_mappings: Sequence[pb.PortMapping] = (), dns: pb.DNSConfig | None = None, hostname: str | None = None,
-    sysctls: Mapping[str, str] | None = None, cgroup_parent: str = "",
+    sysctls: Mapping[str, str] | None = None, cgroup_parent: str = "", privileged: bool = False,
 ) -> pb.PodSandboxConfig:  # fmt: skip
     """A pod as the kubelet would ask for it."""
     network = pb.NODE if host_network else pb.POD
     options = pb.NamespaceOption(network=network, pid=pid, ipc=pb.POD)  # type: ignore[arg-type]
     context = pb.LinuxSandboxSecurityContext(
-        namespace_options=options, seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)
+        namespace_options=options,
+        privileged=privileged,
+        seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault),
     )
     return pb.PodSandboxConfig(
         metadata=pb.PodSandboxMetadata(name=name, namespace="test", uid=uid or f"uid-{name}", attempt=attempt),

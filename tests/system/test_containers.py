@@ -147,7 +147,7 @@ def test_mounts(crun_daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_capabilities_seccomp_and_privileges(daemon: Daemon) -> None:
-    pod = daemon.run_pod(host_network=True)
+    pod = daemon.run_pod(host_network=True, privileged=True)
     default = pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)
     plain = daemon.run_container(
         pod, "sleep", "1000", name="plain",

@@ -13,10 +13,17 @@ import msgspec
 from podwright.base.errors import FailedPrecondition
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
-from podwright.oci.runtime_spec import Process, Spec
+from podwright.oci.runtime_spec import Process
 from podwright.runtime.base import ExecRequest, ExecResult
 
-_decoder = msgspec.json.Decoder(Spec)
+
+class _OnlyProcess(msgspec.Struct):
+    """The part of config.json that an exec needs; the rest is skipped, not decoded."""
+
+    process: Process
+
+
+_decoder = msgspec.json.Decoder(_OnlyProcess)
 
 
 async def exec_sync(
@@ -38,6 +45,5 @@ async def exec_sync(
 
 def exec_process(on: Collaborators, container: Container, command: Sequence[str]) -> Process:
     """The container's process with another command, without a terminal and without its OOM score."""
-    spec = _decoder.decode((on.layout.bundle(container.id) / "config.json").read_bytes())
-    assert spec.process is not None
-    return msgspec.structs.replace(spec.process, args=list(command), terminal=False, console_size=None)
+    stored = _decoder.decode((on.layout.bundle(container.id) / "config.json").read_bytes())
+    return msgspec.structs.replace(stored.process, args=list(command), terminal=False, console_size=None)

@@ -178,6 +178,9 @@ class Network(Protocol):
     def config_name(self) -> str:
         """The name of the network that `add` would use now; '' when there is none."""
 
+    def require(self, pod: PodNetwork) -> None:
+        """Raise what can be known before anything is made: NetworkNotReady, PluginMissing, InvalidArgument (ports)."""
+
     async def add(self, pod: PodNetwork) -> NetworkResult:
         """Connect the pod. Raises NetworkNotReady, PluginFailed, DeadlineExceeded; then nothing is left connected."""
 

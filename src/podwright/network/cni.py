@@ -71,6 +71,15 @@ class CniNetwork:
             'or set network.default_network = "bridge"'
         )
 
+    def require(self, pod: PodNetwork) -> None:
+        conflist = self._current()
+        if conflist is None:
+            raise NetworkNotReady(self._why_not())
+        capabilities.check_ports(pod)
+        for plugin in _plan(conflist, capabilities.arguments(pod)).plugins:
+            for name in _programs(plugin):
+                self._plugins.find(name, network=conflist.name, file=str(conflist.file or ""))
+
     async def add(self, pod: PodNetwork) -> NetworkResult:
         conflist = self._current()
         if conflist is None:

@@ -41,6 +41,7 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     hostname: str = ""
     pinned: tuple[str, ...] = ()
     network_wanted: bool = False
+    network_asked_at: int = 0
     network: NetworkResult | None = None
     network_released_at: int = 0
     pause_pid: int = 0

@@ -43,14 +43,18 @@ def network_request(on: Collaborators, sandbox: Sandbox, *, netns_exists: bool) 
 
 async def join_network(on: Collaborators, sandbox: Sandbox) -> None:
     """CNI ADD; the result is stored before the pod is told to exist, so that a restart knows its addresses."""
-    result = await on.network.add(network_request(on, sandbox, netns_exists=True))
+    request = network_request(on, sandbox, netns_exists=True)
+    on.network.require(request)
+    # From here on the pod may hold an address, whatever becomes of the call: a DEL is due.
+    on.sandboxes.update(sandbox.id, network_asked_at=time.time_ns())
+    result = await on.network.add(request)
     on.sandboxes.update(sandbox.id, network=result)
 
 
 async def leave_network(on: Collaborators, sandbox: Sandbox) -> None:
     """CNI DEL, once; also with the namespace gone (after a reboot), because addresses are leased on disk."""
     record = sandbox.record
-    if not record.network_wanted or record.network_released_at:
+    if not record.network_asked_at or record.network_released_at:
         return
     netns_exists = on.layout.namespace(sandbox.id, "net").exists()
     await on.network.delete(network_request(on, sandbox, netns_exists=netns_exists), record.network)

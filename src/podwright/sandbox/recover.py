@@ -36,7 +36,7 @@ async def recover_sandboxes(on: Collaborators, pause: Pause) -> None:
 
 async def _collect_networks(on: Collaborators) -> None:
     """Tell the plugins which pods there are, so that they drop what an unlucky crash has left with them."""
-    attached = [s for s in on.sandboxes if s.record.network_wanted and not s.record.network_released_at]
+    attached = [s for s in on.sandboxes if s.record.network_asked_at and not s.record.network_released_at]
     try:
         await on.network.gc([s.id for s in attached], [s.record.network for s in attached if s.record.network])
     except Exception as error:

@@ -2,7 +2,8 @@
 
 A door is where Podwright touches the world: a program started, a mount made or undone, a transaction committed, a
 file written, a directory made, renamed or removed. The file named by CRASH_AT holds n; while it is absent the doors
-only count. Each crossing counts twice: before the effect and after it.
+only count. It dies after the effect; before it is
+after the one before.
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> 
     @functools.wraps(original)
     def crossed(*arguments: Any, **named: Any) -> Any:
         counts = only is None or only(*arguments)
-        if counts:
-            _cross(f"before {name}")
         result = original(*arguments, **named)
         if counts:
             _cross(f"after {name}")

@@ -1,4 +1,4 @@
-"""The command line, run in this process as `main` would be run by a shell: a start of Python per command would be slow."""
+"""The command line, run in this process as a shell would run it: a start of Python per command would be slow."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -18,10 +19,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from podwright.base.errors import InvalidArgument
 from podwright.cli import output
-from podwright.cli.client import Client, connect, is_code
+from podwright.cli.client import Client, connect, is_code, translate
 from podwright.cli.options import Socket
 from podwright.criapi import api_pb2 as pb
 from podwright.criapi import podwright_pb2 as own
+
+_LAST_EVENT_S = 0.5
 
 _WORDS = {
     own.LayerProgress.WAITING: "waiting",
@@ -81,8 +84,8 @@ def pull_image(client: Client, request: pb.PullImageRequest, *, quiet: bool = Fa
 def watch(client: Client, image: str, call: grpc.CallFuture[pb.PullImageResponse], console: Console) -> None:
     """Show bars until the pull is over; a spinner where the runtime doesn't tell its progress."""
     progress = client.podwright.PullProgress(own.PullProgressRequest(image=image), timeout=None)
-    # A pull can end without the other stream noticing (a failure before it began): so each end ends both.
-    call.add_done_callback(lambda _: progress.cancel())  # type: ignore[no-untyped-call]
+    # A pull can end without the other stream noticing (a failure before it began): then it isn't waited for long.
+    call.add_done_callback(lambda _: end_soon(progress))
     try:
         draw(progress, console)
     except grpc.RpcError as error:
@@ -90,7 +93,14 @@ def watch(client: Client, image: str, call: grpc.CallFuture[pb.PullImageResponse
             with console.status(f"pulling {output.clean(image)}"):
                 wait(call)
         elif not is_code(error, grpc.StatusCode.CANCELLED):
-            console.print(f"no progress to show: {error}", markup=False)
+            console.print(f"no progress to show: {translate(error, client.socket)}", markup=False)
+
+
+def end_soon(progress: grpc.CallIterator[own.PullProgressEvent]) -> None:
+    """Cancel the stream, after a moment for its last event."""
+    timer = threading.Timer(_LAST_EVENT_S, progress.cancel)
+    timer.daemon = True
+    timer.start()
 
 
 def wait(call: grpc.CallFuture[pb.PullImageResponse]) -> None:

@@ -132,7 +132,7 @@ class Containers:
         self._prefixes = PrefixIndex("container")
         self._latest = 0
         self.hidden: set[str] = set()
-        for record in list(self._table.values()):
+        for record in sorted(self._table.values(), key=lambda record: record.reserved_at):
             self._load(record)
 
     def _load(self, record: ContainerRecord) -> None:

@@ -44,7 +44,8 @@ class CliRuntime:
 
     `create_command`: what a monitor runs, where it is not simply the program (see `hybrid.py`). `scratch`: a
     directory of ours for short-lived files. `plain_processes`: the container's init is the process that the
-    monitor reports, so that a signal can go there directly.
+    monitor reports, so that a signal can go there directly. `exec_reaper`: conmon, for a runtime whose exec ends
+    only when nobody holds its output any more.
     """
 
     def __init__(
@@ -56,11 +57,12 @@ class CliRuntime:
         options: tuple[str, ...] = (),
         create_command: RuntimeCommand | None = None,
         plain_processes: bool = False,
+        exec_reaper: Path | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self.program = program
         self._root, self._scratch, self._timeout_s = state_root, scratch, timeout_s
-        self._plain = plain_processes
+        self._plain, self._exec_reaper = plain_processes, exec_reaper
         self._global_args = (*options, "--root", str(state_root))
         self._argv = (str(program), *self._global_args)
         base = create_command or RuntimeCommand(program)
@@ -153,7 +155,7 @@ class CliRuntime:
 
     async def exec_sync(self, request: ExecRequest) -> ExecResult:
         try:
-            return await exec_sync(self._argv, request, self._scratch)
+            return await exec_sync(self._argv, request, self._scratch, reaper=self._exec_reaper)
         except RuntimeFailed as error:
             state = await self.state(request.container_id)
             if state is None or state.status != "running":

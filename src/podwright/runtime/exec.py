@@ -1,9 +1,10 @@
 """Run a process in a container to its end: `runtime exec` with pipes, bounded output, and a certain end.
 
-The runtime waits for the process and passes its exit code on. Its pid file appears only once the process runs,
-which tells the runtime's own failures from the process's. On time-out and cancellation the process is killed with
-all it started; the runtime then reaps it and ends. A child left in the background may keep our pipes open: they
-are read a moment longer, then closed.
+The runtime waits for the process and passes its exit code on. runc puts pipes of its own between, and so doesn't
+end before the last holder of them does; such a runtime is run detached by conmon, which waits in its place and lets
+our pipes through. The pid file appears only once the process runs, which tells the runtime's own failures from the
+process's. On time-out and cancellation the process is killed with all it started; whoever waits for it then reaps it
+and ends. A child left in the background may keep our pipes open: they are read a moment longer, then closed.
 """
 
 from __future__ import annotations
@@ -108,17 +109,31 @@ class ExecFiles:
         self.pid.unlink(missing_ok=True)
 
 
-async def exec_sync(argv: Sequence[str], request: ExecRequest, scratch: Path) -> ExecResult:
-    """`argv` is the runtime with its global arguments. Raises RuntimeFailed, CommandNotRunnable."""
+def _arguments(runtime: Sequence[str], container_id: str, files: ExecFiles, reaper: Path | None) -> list[str]:
+    if reaper is None:
+        return [*runtime, "exec", "--process", str(files.process), "--pid-file", str(files.pid), container_id]
+    return [
+        str(reaper), "--sync", "--api-version", "--exec", "--exec-process-spec", str(files.process),
+        "--container-pidfile", str(files.pid), "--cid", container_id, "--cuuid", container_id, "--name", "exec",
+        "--log-path", "passthrough:", "--log-level", "error", "--no-sync-log",
+        "--runtime", runtime[0], *(f"--runtime-arg={word}" for word in runtime[1:]),
+    ]  # fmt: skip
+
+
+async def exec_sync(
+    runtime: Sequence[str], request: ExecRequest, scratch: Path, *, reaper: Path | None = None
+) -> ExecResult:
+    """`runtime` is the program with its global arguments, `reaper` conmon where the runtime needs one.
+
+    Raises RuntimeFailed, CommandNotRunnable.
+    """
     files = ExecFiles.in_directory(scratch)
     write_plain(files.process, msgspec.json.encode(request.process), mode=0o600)
     out, err = Capture(request.output_limit_bytes), Capture(request.output_limit_bytes)
     timed_out = False
     try:
-        command = [
-            *argv, "exec", "--process", str(files.process), "--pid-file", str(files.pid), request.container_id,
-        ]  # fmt: skip
-        process = spawn(command, stdout=out.write_fd, stderr=err.write_fd)
+        argv = _arguments(runtime, request.container_id, files, reaper)
+        process = spawn(argv, stdout=out.write_fd, stderr=err.write_fd)
         out.started()
         err.started()
         try:
@@ -137,7 +152,7 @@ async def exec_sync(argv: Sequence[str], request: ExecRequest, scratch: Path) ->
         files.remove()
     if not ran and not timed_out:
         words = stderr.decode(errors="replace")
-        raise failure("exec", request.container_id, words, program=Path(argv[0]).name)
+        raise failure("exec", request.container_id, words, program=Path(runtime[0]).name)
     code = 128 - returncode if returncode < 0 else returncode
     return ExecResult(
         137 if timed_out else code, stdout, stderr, timed_out=timed_out, truncated=out.truncated or err.truncated
@@ -154,10 +169,10 @@ async def _drain(out: Capture, err: Capture, timeout_s: float) -> None:
 
 
 async def _kill(process: Process) -> int:
-    """End what the runtime has started; the runtime, which reaps it, then ends by itself. Its status."""
+    """End what our child has started; it reaps that and ends by itself. Its status."""
     try:
         if not await kill_below(process.pid):
-            log.warning("a process that was executed in a container can't be killed", runtime_pid=process.pid)
+            log.warning("a process that was executed in a container can't be killed", below=process.pid)
         async with asyncio.timeout(_RUNTIME_END_S):
             return await process.wait()
     except TimeoutError:

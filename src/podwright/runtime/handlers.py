@@ -18,6 +18,8 @@ log = get_logger(__name__)
 _PREFERRED = ("crun", "runc")
 # Runtimes whose containers are plain processes of this kernel; gVisor's and virtual machines' are not.
 _PLAIN = frozenset({"crun", "runc", "youki"})
+# Runtimes whose `exec` gives the process our own pipes and ends when it does.
+_ENDS_WITH_ITS_PROCESS = frozenset({"crun"})
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Handlers:
         return CliRuntime(
             program, root, scratch, options=settings.options, create_command=command,
             plain_processes=program.name in _PLAIN, timeout_s=self._settings.timeout_s,
+            exec_reaper=None if program.name in _ENDS_WITH_ITS_PROCESS else find_program("conmon"),
         )  # fmt: skip
 
     def _create_command(self, name: str, settings: HandlerSettings) -> RuntimeCommand:

@@ -27,6 +27,9 @@ _UNKNOWN = re.compile(
 )
 
 
+_LOGRUS = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
+
+
 class _LogLine(msgspec.Struct):
     level: str = ""
     msg: str = ""
@@ -62,8 +65,9 @@ def failure(verb: str, container_id: str, words: str, *, program: str) -> Runtim
 
 def tidy(words: str) -> str:
     """Text for people: one line, without what the runtime says about itself, at most 2,000 characters."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    text = "; ".join(lines)
+    logged = [found.replace('\\"', '"').replace("\\\\", "\\") for found in _LOGRUS.findall(words)]
+    lines = logged or [line.strip() for line in words.splitlines() if line.strip()]
+    text = "; ".join(dict.fromkeys(lines))
     for prefix in ("runc create failed: ", "exec failed: ", "unable to start container process: "):
         text = text.removeprefix(prefix)
     return text[-2000:]

@@ -109,7 +109,7 @@ class Sandboxes:
         self._prefixes = PrefixIndex("pod sandbox")
         self._latest = 0
         self.hidden: set[str] = set()
-        for record in list(self._table.values()):
+        for record in sorted(self._table.values(), key=lambda record: record.created_at):
             self._load(record)
 
     def _load(self, record: SandboxRecord) -> None:

@@ -196,9 +196,10 @@ async def test_a_failed_add_frees_the_address(site: Site) -> None:
     with pytest.raises(PluginFailed, match="'portmap'"):
         await site.network().add(pod)
     assert site.leases() == []
-    assert not os.path.exists(f"/sys/class/net/{site.bridge}/brif") or os.listdir(
-        f"/sys/class/net/{site.bridge}/brif"
-    ) == []
+    assert (
+        not os.path.exists(f"/sys/class/net/{site.bridge}/brif")
+        or os.listdir(f"/sys/class/net/{site.bridge}/brif") == []
+    )
 
 
 async def test_a_full_subnet_says_so(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,7 @@ def check_example(podwright: CommandLine, directory: Path) -> None:
     result = player.play()
     assert (result.code, result.err) == (0, "")
     ip = result.out.rsplit(" ", 1)[-1].strip()
-    with urllib.request.urlopen(f"http://{ip}:8080/", timeout=5) as page:
-        assert f"This is pod {player.name} at {ip}." in page.read().decode()
+    assert f"This is pod {player.name} at {ip}." in fetch(f"http://{ip}:8080/")
     assert player.log("write-page") == f"wrote the page of {player.name}\n"
     row = next(line for line in podwright.ok("pods").splitlines() if f" {player.name} " in line)
     assert ip in row
@@ -99,12 +99,9 @@ def check_whole_manifest(podwright: CommandLine, directory: Path) -> None:
             {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         ],
     )  # fmt: skip
-    first = container(
-        "first", "printf side > /shared/a/b/note", volumeMounts=[{"name": "shared", "mountPath": "/shared"}]
-    )
-    first["securityContext"] = {"runAsUser": 0}
-    make = container("make", "/bin/busybox mkdir -p /shared/a/b", volumeMounts=first["volumeMounts"])
-    make["securityContext"] = {"runAsUser": 0}
+    as_root = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}], "securityContext": {"runAsUser": 0}}
+    make = container("make", "/bin/busybox mkdir -p /shared/a/b", **as_root)
+    first = container("first", "printf side > /shared/a/b/note", **as_root)
     side = sleeper("side", "echo side runs", restartPolicy="Always")
     player.write(
         {
@@ -184,6 +181,18 @@ def check_errors_before_effects(podwright: CommandLine, directory: Path) -> None
         result = player.play()
         assert (result.code, message in result.err) == (1, True), result
         assert not player.state.exists()
+
+
+def fetch(url: str, timeout_s: float = 5) -> str:
+    """A page from a server that may need a moment to listen."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as page:
+                return str(page.read().decode())
+        except urllib.error.URLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # noqa: TID251 - no event loop here
 
 
 def wait_for(condition: Any, explain: Any, timeout_s: float = 10) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon.start()
     try:
         daemon.load_hello()
+        # The first pod makes the bridge, which stays: no test is to be blamed for it.
+        daemon.remove_pod(daemon.run_pod("first"))
         yield daemon
     finally:
         daemon.remove_everything()
@@ -88,10 +91,12 @@ def test_ps_inspect_stop_rm(podwright: CommandLine, server: Daemon) -> None:
 
 def test_stopping_a_pod_gives_its_containers_their_grace(podwright: CommandLine, server: Daemon) -> None:
     pod = server.run_pod("polite")
-    main = server.run_container(pod, "sh", "-c", "trap 'echo bye; exit 5' TERM; sleep 1000 & wait", name="main")
+    script = "trap 'echo bye; exit 5' TERM; echo ready; sleep 1000 & wait"
+    main = server.run_container(pod, "sh", "-c", script, name="main")
+    play.wait_for(lambda: podwright.ok("logs", "polite") == "ready\n", server.log_tail)
     podwright.ok("stop", "polite")
     assert server.status(main).exit_code == 5
-    assert podwright.ok("logs", "polite") == "bye\n"
+    assert podwright.ok("logs", "polite") == "ready\nbye\n"
 
 
 def test_exec(podwright: CommandLine, server: Daemon) -> None:
@@ -147,7 +152,7 @@ def test_images(podwright: CommandLine, server: Daemon, tmp_path: Path) -> None:
     other = "localhost/other:1"
     assert podwright.ok("image", "save", HELLO, "-o", archive).startswith(f"saved {archive}, ")
     assert "exists; remove it first" in podwright("image", "save", HELLO, "-o", archive).err
-    assert podwright.ok("image", "load", "--tag", other, archive) == f"loaded {other}\n"
+    assert f"loaded {other}\n" in podwright.ok("image", "load", "--tag", other, archive)
     assert ["localhost/other", "1"] in [row.split()[:2] for row in podwright.ok("images").splitlines()]
     assert "no archive" in podwright("image", "load", tmp_path / "none.tar").err
     (image_id,) = podwright.ok("images", "-q", HELLO).split()
@@ -194,8 +199,6 @@ def test_errors_are_one_line(podwright: CommandLine, words: list[str], message: 
 
 
 def test_a_socket_that_nobody_listens_on(podwright: CommandLine, tmp_path: Path) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
     result = podwright("ps", "--socket", tmp_path / "s")

@@ -81,8 +81,11 @@ class Credentials:
 
     @property
     def fingerprint(self) -> str:
-        """Tells these credentials from others in a cache, and tells nobody what they are."""
-        parts = (self.username, self.password, self.identity_token, self.registry_token)
+        """Tells these credentials from others in a cache, and tells nobody what they are.
+
+        The address counts: the same password for another registry opens other doors.
+        """
+        parts = (self.username, self.password, self.identity_token, self.registry_token, self.server_address)
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     def __repr__(self) -> str:

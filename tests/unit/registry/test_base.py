@@ -23,6 +23,7 @@ def test_no_text_of_credentials_shows_a_secret() -> None:
 
 def test_fingerprints_tell_credentials_apart() -> None:
     many = [Credentials("a", "b"), Credentials("ab", ""), Credentials("", "ab"), Credentials(identity_token="ab")]
+    many.append(Credentials("a", "b", server_address="q.io"))
     assert len({credentials.fingerprint for credentials in many}) == len(many)
 
 

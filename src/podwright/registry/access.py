@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-import aiohttp
 import msgspec
 
 from podwright.base.errors import PodwrightError
@@ -27,6 +27,10 @@ from podwright.registry.base import (
 from podwright.registry.credentials import NodeCredentials
 from podwright.registry.hosts import Endpoint
 from podwright.registry.transport import NotTls, PortClosed, Request, Transport, read_limited
+
+if TYPE_CHECKING:
+    import aiohttp
+
 
 log = get_logger(__name__)
 _DOCKER_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from podwright.base.locks import KeyedLocks
 from podwright.base.log import get_logger
@@ -26,6 +25,10 @@ from podwright.registry.auth import (
 from podwright.registry.base import AuthenticationFailed, Credentials, RegistryUnavailable
 from podwright.registry.hosts import Endpoint
 from podwright.registry.transport import Request, Transport, read_limited
+
+if TYPE_CHECKING:
+    import aiohttp
+
 
 log = get_logger(__name__)
 _ANSWER_LIMIT_BYTES = 256 * 1024

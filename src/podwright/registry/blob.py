@@ -13,8 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from podwright.base.tasks import first_error
 from podwright.content.ingest import DigestMismatch, Ingest
@@ -22,6 +21,10 @@ from podwright.registry.access import Access, Asker
 from podwright.registry.base import BadRegistryAnswer, BlobUnknown
 from podwright.registry.hosts import Endpoint
 from podwright.registry.transport import Request, Transport, shown
+
+if TYPE_CHECKING:
+    import aiohttp
+
 
 PART_BYTES = 8 * 1024 * 1024
 _SLOW_AFTER_S = 2.0

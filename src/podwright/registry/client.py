@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from podwright.base.errors import PodwrightError
 from podwright.base.log import get_logger
@@ -30,6 +29,10 @@ from podwright.registry.download import Downloads
 from podwright.registry.hosts import Endpoint, Hosts
 from podwright.registry.retry import Backoff
 from podwright.registry.transport import Transport, read_limited
+
+if TYPE_CHECKING:
+    import aiohttp
+
 
 log = get_logger(__name__)
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST, "*/*;q=0.1"))

@@ -12,15 +12,17 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
-
-import aiohttp
-from yarl import URL
 
 from podwright import __version__
 from podwright.registry.base import BadRegistryAnswer, RegistryUnavailable, Settings, Stalled
 from podwright.registry.hosts import is_local
 from podwright.registry.tls import Tls, TlsContexts
+
+if TYPE_CHECKING:
+    import aiohttp
+
 
 REDIRECT_LIMIT = 8
 READ_BUFFER_BYTES = 1024 * 1024
@@ -73,6 +75,8 @@ class Transport:
                 response.release() if response.content.at_eof() else response.close()
 
     async def _follow(self, request: Request) -> aiohttp.ClientResponse:
+        from yarl import URL  # late, see _in_our_words
+
         url, secrets, tls = request.url, request.secrets, request.tls
         for _ in range(REDIRECT_LIMIT):
             response = await self._send(request, url, secrets, tls)
@@ -90,6 +94,9 @@ class Transport:
     async def _send(
         self, request: Request, url: str, secrets: tuple[tuple[str, str], ...], tls: Tls
     ) -> aiohttp.ClientResponse:
+        import aiohttp  # late, see _in_our_words
+        from yarl import URL
+
         # The body must come as it is: its digest is that of the bytes on the wire.
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **request.headers}
         pairs = [*headers.items(), *secrets]
@@ -108,6 +115,8 @@ class Transport:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
+            import aiohttp  # late, see _in_our_words
+
             # No trust_env: it would send what ~/.netrc holds to whatever host it names.
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=20.0),
@@ -124,6 +133,9 @@ class Transport:
 @asynccontextmanager
 async def _in_our_words(url: str) -> AsyncIterator[None]:
     """Name the address and what went wrong. Details of a request, its headers above all, stay out of it."""
+    # Late: this takes a quarter of a second, which the start of a daemon need not wait for.
+    import aiohttp
+
     try:
         yield
     except aiohttp.ClientConnectorCertificateError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from podwright.linux.orphans import Orphans
 from tests.support import names
 from tests.support.containers import Bench
 from tests.support.rootfs import busybox_rootfs
@@ -30,10 +31,12 @@ def handler(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def bench(tmp_path: Path, rootfs: Path, handler: str) -> AsyncIterator[Bench]:
-    """A runtime and a monitor, and afterwards none of their containers."""
+    """A runtime and a monitor, and afterwards none of their containers. Orphans are collected, as in the daemon."""
+    orphans = Orphans()
     made = Bench(names.TEMPORARY / names.unique("b"), rootfs, handler)
     try:
         yield made
     finally:
         await made.close()
+        orphans.close()
         shutil.rmtree(made.directory)

@@ -46,6 +46,14 @@ class Completed:
     stderr: bytes
 
 
+_children: set[int] = set()
+
+
+def is_child(pid: int) -> bool:
+    """Whether a child of this process was started here and has not been waited for: somebody else will."""
+    return pid in _children
+
+
 class Process:
     """A running program, watched through its pidfd. Whoever spawns it must `wait` for it."""
 
@@ -53,6 +61,7 @@ class Process:
         self._popen = popen
         self.pid = popen.pid
         self._pidfd = os.pidfd_open(popen.pid)
+        _children.add(popen.pid)
 
     async def wait(self) -> int:
         """The exit status, negative for a signal."""
@@ -66,6 +75,7 @@ class Process:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+            _children.discard(self.pid)
 
     def when_ended(self, then: Callable[[], object]) -> None:
         """Reap it when it ends, and call `then`; for a process that nobody awaits."""

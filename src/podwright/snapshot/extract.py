@@ -26,6 +26,8 @@ _DISK_BLOCK = 4096
 _MAX_PATH_BYTES, _MAX_DEPTH, _MAX_LINKS = 4096, 512, 40
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Forgetting a directory looks at all others, so a layer that does little else must end.
+_MAX_REPLACED = 10_000
 _MAX_ID = 2**32 - 2  # chown(2): -1 means "leave it"
 _MAX_TIME_NS = 2**33 * 1_000_000_000
 _DEFAULT_ACL = b"system.posix_acl_default"
@@ -37,7 +39,7 @@ class Unacceptable(Exception):
 
 
 class LimitExceeded(Exception):
-    """The layer has more entries than is allowed."""
+    """The layer has more of something than is allowed."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Tree:
         self._symlinks: dict[bytes, bytes] = {}
         self._parents: dict[bytes, bytes] = {}  # parent as written → where it really is
         self._whiteouts: set[bytes] = set()
+        self._replaced = 0
         self._late: dict[bytes, Member] = {}  # directories, for what making entries inside would change or inherit
 
     def add(self, member: Member, copy: Callable[[int, Member], None]) -> None:
@@ -168,6 +171,9 @@ class Tree:
     def _make_room(self, path: bytes, name: bytes, parent_fd: int) -> None:
         """A later entry of the same name wins, whatever the earlier one was."""
         is_directory = path in self._directories
+        self._replaced += is_directory
+        if self._replaced > _MAX_REPLACED:
+            raise LimitExceeded(f"it replaces more than {_MAX_REPLACED} of its own directories")
         self._forget(path)
         if is_directory:
             shutil.rmtree(name, dir_fd=parent_fd)

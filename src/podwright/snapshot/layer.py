@@ -27,7 +27,8 @@ from podwright.snapshot.worker import MAX_MESSAGE_BYTES
 
 log = get_logger(__name__)
 _IDLE_S = 60.0
-_MAX_REPORT_BYTES = 512 * 1024 * 1024
+# Ordinary layers report some hundred bytes; only one that leans on lower layers for all it has comes near.
+_MAX_REPORT_BYTES = 8 * 1024 * 1024
 _DISK_FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
@@ -210,7 +211,7 @@ class Unpacker:
             raise Internal(f"layer {blob.name}: the process that unpacked it ended with {how}")
         size = os.fstat(report_fd).st_size
         if size > _MAX_REPORT_BYTES:
-            raise ResourceExhausted(f"layer {blob.name}: its report has {size} bytes")
+            raise ResourceExhausted(f"layer {blob.name}: too much of it depends on the layers beneath")
         report = msgspec.msgpack.decode(os.pread(report_fd, size, 0), type=Report)
         if report.problem:
             raise _error(blob.name, target, report)

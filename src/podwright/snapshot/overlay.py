@@ -310,6 +310,7 @@ class OverlaySnapshotter:
             self._snapshots.delete(key)
         for key in containers - set(self._snapshots.keys()):
             self._trash.put(self._containers / key)
+        mounts.unmount_tree(self._staging)  # open_overlay's, where the kernel is old
         for name in os.listdir(self._staging):
             self._trash.put(self._staging / name)
         self._trash_unnamed()

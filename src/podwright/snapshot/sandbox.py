@@ -22,6 +22,7 @@ from podwright.snapshot.syscall_filter import file_work_only
 _CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP")
 _MEMORY_BYTES = 4 * 1024**3
 _OPEN_FILES = 2048
+_CPU_S = 3600
 
 
 def prepare_worker() -> None:
@@ -82,6 +83,7 @@ def _become_root(directory: Path) -> None:
 
 def _set_limits() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     allowed = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))

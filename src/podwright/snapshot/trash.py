@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import Counter
 from pathlib import Path
 
 from podwright.base.files import remove_tree
@@ -11,6 +13,7 @@ from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks, in_thread
 
 log = get_logger(__name__)
+_TRIES, _PAUSE_S = 3, 0.2  # and once more at the next start
 
 
 class Trash:
@@ -35,14 +38,15 @@ class Trash:
             self._tasks.start(self._empty(), name="empty trash")
 
     async def _empty(self) -> None:
-        failed: set[str] = set()
+        failures: Counter[str] = Counter()
         try:
-            while names := [name for name in os.listdir(self._directory) if name not in failed]:
+            while names := [name for name in os.listdir(self._directory) if failures[name] < _TRIES]:
                 for name in names:
                     try:
                         await in_thread(remove_tree, self._directory / name)
-                    except OSError as error:  # tried again at the next start
-                        failed.add(name)
+                    except OSError as error:  # somebody who is being killed still writes there, or the disk fails
+                        failures[name] += 1
                         log.warning("can't delete a tree", path=str(self._directory / name), error=str(error))
+                        await asyncio.sleep(_PAUSE_S)
         finally:
             self._emptying = False

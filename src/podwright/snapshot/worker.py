@@ -22,7 +22,6 @@ from podwright.snapshot import sandbox
 from podwright.snapshot.layerjob import Blob, Ended, Job, Kill, Report, unpack
 
 MAX_MESSAGE_BYTES = 64 * 1024
-_EXIT_SANDBOX_FAILED = 3
 _requests = msgspec.msgpack.Decoder(Job | Kill)
 
 
@@ -80,21 +79,24 @@ class Worker:
 
 def run_child(job: Job, fds: list[int]) -> NoReturn:
     """Enter the sandbox, unpack, write the report. Nothing of the worker's may run after it."""
-    code = _EXIT_SANDBOX_FAILED
+    code = 1
     try:
-        report_fd = fds[1]
-        try:
-            sandbox.enter(Path(job.target), keep_fds=fds)
-        except OSError as error:
-            report = Report(problem="os", message=f"the sandbox for layers can't be made: {error}")
-        else:
-            blob = Blob(fds[0], fds[2] if job.follow else None)
-            root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            report = unpack(blob, root_fd, max_bytes=job.max_bytes, max_entries=job.max_entries)
-        _write_all(report_fd, msgspec.msgpack.encode(report))
+        _write_all(fds[1], msgspec.msgpack.encode(_work(job, fds)))
         code = 0
     finally:
-        os._exit(code)  # also when a bug raises: the worker's loop must not go on in a second process
+        os._exit(code)  # whatever is raised: the worker's loop must not go on in a second process
+
+
+def _work(job: Job, fds: list[int]) -> Report:
+    stage = "the sandbox for layers can't be made"
+    try:
+        sandbox.enter(Path(job.target), keep_fds=fds)
+        stage = "unpacking failed in an unforeseen way"
+        blob = Blob(fds[0], fds[2] if job.follow else None)
+        root_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return unpack(blob, root_fd, max_bytes=job.max_bytes, max_entries=job.max_entries)
+    except Exception as error:  # a bug; there is no log in here
+        return Report(problem="os", message=f"{stage}: {type(error).__name__}: {error}")
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from podwright.base.errors import PodwrightError, ResourceExhausted, Unavailable
+from podwright.base.errors import Internal, PodwrightError, ResourceExhausted, Unavailable
 from podwright.linux import mounts
 from podwright.oci.digest import Digest
 from podwright.snapshot.base import Layer
@@ -314,6 +314,30 @@ async def test_too_many_entries_meet_a_limit(tmp_path: Path) -> None:
         await unpack_with(Limits(max_entries=100), many, tmp_path / "t")
 
 
+async def test_replacing_directories_without_end_meets_a_limit(tmp_path: Path) -> None:
+    flip = directory(b"d/") + file(b"d")
+    with pytest.raises(ResourceExhausted, match="replaces more than 10000 of its own directories"):
+        await unpack_with(Limits(), archive(flip * 10_001), tmp_path / "t")
+
+
+async def test_a_layer_that_is_all_in_passing_meets_a_limit(tmp_path: Path) -> None:
+    many = archive(*(pax({b"path": b"%d/" % n + b"d/" * 400 + b"f"}) + file(b"x") for n in range(200)))
+    with pytest.raises(ResourceExhausted, match="too much of it depends on the layers beneath"):
+        await unpack_with(Limits(), many, tmp_path / "t")
+
+
+async def test_a_sandbox_that_can_not_be_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tar = archive(file(b"x"))
+    monkeypatch.setattr(bench.snapshots, "_staging", bench.layout.snapshots / "absent")
+    with pytest.raises(OSError, match="absent"):
+        await bench.apply(tar)
+    monkeypatch.undo()
+    unpacker, fd = bench.snapshots._unpacker, os.memfd_create("blob")
+    with pytest.raises(Internal, match=r"layer x: the sandbox for layers can't be made: FileNotFoundError"):
+        await unpacker.unpack(BlobSource("x", fd), bench.path / "no-such-directory")
+    os.close(fd)
+
+
 async def test_what_follows_the_archive_counts_for_the_diff_id(bench: Bench) -> None:
     layer = await bench.apply(archive(file(b"x")) + b"trailing" * 1000)
     assert (bench.tree(layer) / "x").exists()
@@ -435,7 +459,8 @@ async def busy(bench: Bench) -> tuple[asyncio.Future[object], Download]:
         bench.snapshots.apply(Digest("sha256:" + "2" * 64), BlobSource("busy", download.fd, download.announced()))
     )
     deadline = time.monotonic() + 10
-    while not children_of(worker_pid(bench)) and time.monotonic() < deadline:
+    staging = bench.layout.snapshots / "staging"
+    while not list(staging.glob("*/x")) and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     return working, download
 
@@ -448,6 +473,17 @@ def worker_pid(bench: Bench) -> int:
 def children_of(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+async def gone(pid: int) -> None:
+    for _ in range(250):
+        try:
+            if ") Z " in Path(f"/proc/{pid}/stat").read_text():
+                return
+        except OSError:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"process {pid} lives on")
 
 
 async def test_a_cancelled_layer_is_gone(bench: Bench) -> None:
@@ -476,7 +512,7 @@ async def test_a_killed_worker_is_replaced(bench: Bench) -> None:
     os.kill(worker_pid(bench), signal.SIGKILL)
     with pytest.raises(Unavailable, match="the layer worker died"):
         await working
-    assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+    await gone(child)
     assert bench.left_over() == []
     await bench.apply(archive(file(b"next")))
     os.close(download.fd)
@@ -517,11 +553,7 @@ async def test_an_idle_worker_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("podwright.snapshot.layer._IDLE_S", 0.05)
     await bench.apply(archive(file(b"x")))
     pid = worker_pid(bench)
-    for _ in range(100):
-        await asyncio.sleep(0.02)
-        if not Path(f"/proc/{pid}").exists():
-            break
-    assert not Path(f"/proc/{pid}").exists()
+    await gone(pid)
     await bench.apply(archive(file(b"y")))
 
 

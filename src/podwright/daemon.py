@@ -18,7 +18,7 @@ from podwright.base import log as logging
 from podwright.base.errors import PodwrightError
 from podwright.base.locks import DirectoryLock
 from podwright.base.log import get_logger
-from podwright.base.tasks import Tasks
+from podwright.base.tasks import Tasks, in_thread
 from podwright.cgroup.base import CgroupDriver, Naming
 from podwright.cgroup.detect import cgroup_driver
 from podwright.config.schema import Config
@@ -69,8 +69,9 @@ class Node:
         self._host_facts: dict[str, HostFacts] = {}
 
     async def learn(self) -> None:
-        """Ask the runtimes what they can do; once, since it costs a process each."""
+        """Ask the runtimes what they can do; once, since it costs a process each. Then what the first pod will ask."""
         self._features = await self._handlers.features()
+        await in_thread(self.host_facts, "")
 
     def host_facts(self, handler: str) -> HostFacts:
         """What the specification of a container of this handler may count on."""
@@ -80,6 +81,7 @@ class Node:
             facts = self._host_facts[handler] = host_facts(
                 unified_cgroups=self._cgroups.version == "v2",
                 recursive_read_only=features is not None and features.recursive_read_only_mounts,
+                compiled_seccomp=features is not None and features.compiled_seccomp,
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
             )
         return facts

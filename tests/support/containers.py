@@ -52,7 +52,7 @@ class Bench:
         self.cgroups = cgroup_driver(CgroupSettings(driver="cgroupfs"))
         self.parent = names.cgroup()
         self.made = self.cgroups.create_parent(self.parent)
-        self.host = host_facts(unified_cgroups=False, recursive_read_only=True)
+        self.host = host_facts(unified_cgroups=False, recursive_read_only=True, compiled_seccomp=handler == "crun")
         self._containers: dict[str, Monitored | None] = {}
 
     def build(self, container_id: str, config: pb.ContainerConfig, *, sandbox: SandboxFacts | None = None) -> Built:

@@ -141,7 +141,9 @@ async def inspect(
     else:
         facts = inspect_request(config, host)
     programs = [*config.command[:1], *image.config.entrypoint[:1], *config.args[:1], *image.config.cmd[:1], ""]
-    all_abis = on.settings.seccomp_abis == "all" or runs_other_abis(rootfs, programs[0])
+    # A filter that is compiled ahead costs the same for all.
+    cheap = bool(facts.seccomp_filter) or on.settings.seccomp_abis == "all"
+    all_abis = cheap or runs_other_abis(rootfs, programs[0])
     return replace(facts, all_abis=all_abis)
 
 

@@ -23,6 +23,7 @@ from podwright.container.spec.signals import stop_signal
 from podwright.container.spec.user import ResolvedUser, resolve_user
 from podwright.criapi import api_pb2 as pb
 from podwright.oci.runtime_spec import Capabilities, Linux, LinuxResources, Process, Root, Spec, User
+from podwright.runtime.base import COMPILED_SECCOMP_ANNOTATION
 from podwright.security.limits import clamp_oom_score_adj
 from podwright.security.seccomp import default_profile
 
@@ -72,10 +73,7 @@ def build_container_spec(
         process=_process(config, sandbox, image, host, user, capabilities),
         root=Root(path=str(rootfs), readonly=security.readonly_rootfs),
         mounts=plan_mounts(config, sandbox, host, request.sources),
-        annotations=container_annotations(
-            container_id=container_id, container_name=config.metadata.name, given=config.annotations,
-            sandbox=sandbox, image=image, allowed=host.allowed_annotations,
-        ),
+        annotations=_annotations(config, sandbox, image, host, request, container_id),
         linux=_linux(config, sandbox, host, request, capabilities, cgroups_path, target_pid),
     )  # fmt: skip
     missing = dict.fromkeys(source.path for source in request.sources.values() if not source.exists)
@@ -107,6 +105,19 @@ def _process(
         apparmor_profile=confinement.apparmor_profile(security),
         selinux_label=label,
     )
+
+
+def _annotations(
+    config: pb.ContainerConfig, sandbox: SandboxFacts, image: ImageFacts, host: HostFacts, request: RequestFacts,
+    container_id: str,
+) -> dict[str, str]:  # fmt: skip
+    annotations = container_annotations(
+        container_id=container_id, container_name=config.metadata.name, given=config.annotations,
+        sandbox=sandbox, image=image, allowed=host.allowed_annotations,
+    )  # fmt: skip
+    if request.seccomp_filter:
+        annotations[COMPILED_SECCOMP_ANNOTATION] = request.seccomp_filter
+    return annotations
 
 
 def _linux(
@@ -141,5 +152,6 @@ def _seccomp(
 ) -> msgspec.Raw | None:
     asked = confinement.seccomp_profile(security)
     if asked == confinement.DEFAULT:
-        return default_profile(capabilities.bounding, all_abis=request.all_abis)
+        all_abis = request.all_abis or bool(request.seccomp_filter)
+        return default_profile(capabilities.bounding, all_abis=all_abis)
     return request.seccomp if asked.kind == "localhost" else None

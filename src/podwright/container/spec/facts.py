@@ -66,14 +66,15 @@ class HostFacts:
 
     `capabilities`: those the daemon can hand on. `oom_score_adj_min`: the least it may set (its own, without
     CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro` mounts.
-    `hostname`: what containers on the host's network see. `allowed_annotations`: prefixes of reserved annotations
-    that the handler lets through.
+    `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
+    `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
     """
 
     capabilities: frozenset[str]
     oom_score_adj_min: int = -1000
     unified_cgroups: bool = False
     recursive_read_only: bool = False
+    compiled_seccomp: bool = False
     hostname: str = ""
     allowed_annotations: tuple[str, ...] = ()
 
@@ -94,11 +95,12 @@ class RequestFacts:
     """What `inspect.py` found on the host for one request.
 
     `sources`: by container path of the request's mounts. `devices`: nodes to make, with the access each is given.
-    `seccomp`: the encoded profile where the request names a file. `all_abis`: whether the default profile names the
-    machine's other ABIs.
+    `seccomp`: the encoded profile where the request names a file. `seccomp_filter`: the profile compiled, '' where
+    it isn't. `all_abis`: whether the default profile names the machine's other ABIs.
     """
 
     sources: Mapping[str, MountSource] = field(default_factory=dict)
     devices: tuple[tuple[Device, str], ...] = ()
     seccomp: msgspec.Raw | None = None
+    seccomp_filter: str = ""
     all_abis: bool = True

@@ -16,13 +16,15 @@ import msgspec
 from podwright.base.errors import InvalidArgument, NotFound, Unimplemented
 from podwright.container.spec.devices import checked_permissions
 from podwright.container.spec.facts import HostFacts, MountSource, RequestFacts
-from podwright.container.spec.security import capabilities, seccomp_profile
+from podwright.container.spec.security import UNCONFINED, capabilities, seccomp_profile
 from podwright.criapi import api_pb2 as pb
 from podwright.linux.capability_sets import bounding_and_permitted
 from podwright.linux.mounts import mount_of
 from podwright.oci.runtime_spec import Device
-from podwright.security import seccomp
+from podwright.security.capabilities import DEFAULT_CAPABILITIES
 from podwright.security.limits import oom_score_adj_floor
+from podwright.security.seccomp import default_profile, load_profile
+from podwright.security.seccomp_filter import compiled
 
 _DEV = Path("/dev")
 # Not devices of the machine: terminals, memory, and what other engines put there.
@@ -45,7 +47,8 @@ def inspect_request(
     devices = list(host_devices()) if security.privileged else []
     for index, device in enumerate(config.devices):
         devices += _requested(device, f"devices[{index}]")
-    return RequestFacts(sources=sources, devices=tuple(devices), seccomp=_localhost_seccomp(security, host))
+    profile, program = _seccomp(security, host)
+    return RequestFacts(sources=sources, devices=tuple(devices), seccomp=profile, seccomp_filter=program)
 
 
 def mount_source(mount: pb.Mount, index: int, volumes: dict[str, Path]) -> MountSource:
@@ -124,23 +127,35 @@ def _device(path: Path, inside: str) -> Device:
     )  # fmt: skip
 
 
-def _localhost_seccomp(security: pb.LinuxContainerSecurityContext, host: HostFacts) -> msgspec.Raw | None:
+def _seccomp(security: pb.LinuxContainerSecurityContext, host: HostFacts) -> tuple[msgspec.Raw | None, str]:
+    """The profile from a file, and the compiled filter, of the default profile as well."""
     asked = seccomp_profile(security)
-    if asked.kind != "localhost":
-        return None
-    return seccomp.load_profile(asked.name, capabilities(security, host).bounding)
+    if asked == UNCONFINED:
+        return None, ""
+    granted = capabilities(security, host).bounding
+    profile = load_profile(asked.name, granted) if asked.kind == "localhost" else None
+    if not host.compiled_seccomp:
+        return profile, ""
+    return profile, compiled(default_profile(granted) if profile is None else profile)
 
 
 def host_facts(
-    *, unified_cgroups: bool, recursive_read_only: bool, allowed_annotations: tuple[str, ...] = ()
+    *,
+    unified_cgroups: bool,
+    recursive_read_only: bool,
+    compiled_seccomp: bool = False,
+    allowed_annotations: tuple[str, ...] = (),
 ) -> HostFacts:
     """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
     granted = bounding_and_permitted()
+    if compiled_seccomp:
+        compiled(default_profile(DEFAULT_CAPABILITIES & granted))  # now, so that no pod waits for it
     return HostFacts(
         capabilities=granted,
         oom_score_adj_min=oom_score_adj_floor(granted),
         unified_cgroups=unified_cgroups,
         recursive_read_only=recursive_read_only,
+        compiled_seccomp=compiled_seccomp,
         hostname=os.uname().nodename,
         allowed_annotations=allowed_annotations,
     )

@@ -122,7 +122,7 @@ def test_recursive_read_only_needs_readonly_and_private(fields: dict[str, int]) 
 
 def test_recursive_read_only_that_the_runtime_cannot() -> None:
     config = request(pb.Mount(container_path="/m", host_path="/h", readonly=True, recursive_read_only=True))
-    with pytest.raises(PrefixedError, match="^RROUnsupported"):
+    with pytest.raises(PrefixedError, match=r"^RROUnsupported"):
         plan(config, host=HostFacts(capabilities=frozenset()))
 
 

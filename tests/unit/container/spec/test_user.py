@@ -110,7 +110,9 @@ def test_unknown_names(image: str) -> None:
         resolve("", run_as_username=image.partition(":")[0] + "-x")
 
 
-@pytest.mark.parametrize("image", ["4294967296", "-1", "2147483648", "0:99999999999", "1000:-5", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "image", ["4294967296", "-1", "2147483648", "0:99999999999", "1000:-5", "99999999999999999999"]
+)
 def test_ids_out_of_range_are_refused_not_wrapped(image: str) -> None:
     with pytest.raises(InvalidArgument, match="not an id"):
         resolve(image)

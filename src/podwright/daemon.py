@@ -34,6 +34,7 @@ from podwright.cri.runtime_service import RuntimeService
 from podwright.cri.server import Server
 from podwright.criapi import api_pb2, podwright_pb2
 from podwright.image.service import Images
+from podwright.linux.orphans import Orphans
 from podwright.linux.systemd_notify import notify
 from podwright.monitor.conmon import Conmon
 from podwright.network.base import Network, NetworkStatus
@@ -210,6 +211,7 @@ def serve(config: Config) -> int:
 
 async def _serve(config: Config) -> int:
     daemon = Daemon(config)
+    orphans = Orphans()
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
@@ -217,4 +219,5 @@ async def _serve(config: Config) -> int:
     await asked_to_stop.wait()
     log.info("stopping; containers run on", host=socket.gethostname())
     await daemon.stop()
+    orphans.close()
     return 0

@@ -93,6 +93,8 @@ def compile_filter(default_action: int, architectures: Iterable[str], rules: Ite
     try:
         for name in architectures:
             token = library.seccomp_arch_resolve_name(name.encode())
+            if token == 0:
+                raise OSError(errno.EINVAL, "seccomp_arch_resolve_name: unknown architecture", name)
             _check(library.seccomp_arch_add(context, token), "seccomp_arch_add", name, allowed=-errno.EEXIST)
         for rule in rules:
             _add(library, context, rule, default_action)

@@ -16,7 +16,7 @@ _MISSING = re.compile(
     r"executable file .*not found|not found in \$PATH|exec:? .*: stat .*no such file|exec .*no such file or directory"
 )
 _NOT_EXECUTABLE = re.compile(
-    r"exec(utable|:|ve).*(permission denied|operation not permitted|exec format error|is a directory)"
+    r"exec(utable|ve|:| /).*(permission denied|operation not permitted|exec format error|is a directory)"
     r"|open executable: .*",
     re.IGNORECASE,
 )

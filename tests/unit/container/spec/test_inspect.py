@@ -1,0 +1,130 @@
+"""What a request refers to on this host: symlinks, missing paths, devices, profiles, image volumes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from podwright.base.errors import InvalidArgument, NotFound, Unimplemented
+from podwright.container.spec.facts import HostFacts
+from podwright.container.spec.inspect import host_devices, host_facts, inspect_request
+from podwright.criapi import api_pb2 as pb
+
+HOST = HostFacts(capabilities=frozenset({"CAP_CHOWN"}))
+
+
+def config(**mount: object) -> pb.ContainerConfig:
+    return pb.ContainerConfig(mounts=[pb.Mount(container_path="/m", **mount)])  # type: ignore[arg-type]
+
+
+def test_symlinked_host_paths_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    source = inspect_request(config(host_path=str(tmp_path / "link")), HOST).sources["/m"]
+    assert (source.path, source.exists, source.is_directory) == (tmp_path / "real", True, True)
+
+
+def test_a_missing_host_path_is_a_directory_to_be_made(tmp_path: Path) -> None:
+    source = inspect_request(config(host_path=str(tmp_path / "a/b")), HOST).sources["/m"]
+    assert (source.path, source.exists, source.is_directory) == (tmp_path / "a/b", False, True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert not inspect_request(config(host_path=str(tmp_path / "file")), HOST).sources["/m"].is_directory
+
+
+@pytest.mark.parametrize("path", ["", "relative", "/a\0b"])
+def test_bad_host_paths(path: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"mounts\[0\]"):
+        inspect_request(config(host_path=path), HOST)
+
+
+def test_propagation_is_that_of_the_mount_below() -> None:
+    source = inspect_request(config(host_path="/proc", propagation=pb.PROPAGATION_BIDIRECTIONAL), HOST).sources["/m"]
+    assert source.path == Path("/proc")
+
+
+def test_image_volumes(tmp_path: Path) -> None:
+    asked = config(image=pb.ImageSpec(image="img"), readonly=True)
+    found = inspect_request(asked, HOST, image_volumes={"/m": tmp_path}).sources["/m"]
+    assert found.path == tmp_path
+    with pytest.raises(Unimplemented):
+        inspect_request(asked, HOST)
+    with pytest.raises(InvalidArgument, match="readonly"):
+        inspect_request(config(image=pb.ImageSpec(image="img")), HOST)
+    with pytest.raises(InvalidArgument, match="host_path"):
+        inspect_request(config(image=pb.ImageSpec(image="img"), readonly=True, host_path="/x"), HOST)
+
+
+def test_a_device_and_its_permissions() -> None:
+    asked = pb.ContainerConfig(devices=[pb.Device(host_path="/dev/null", container_path="/dev/x", permissions="r")])
+    ((device, access),) = inspect_request(asked, HOST).devices
+    assert (device.path, device.type, device.major, device.minor, access) == ("/dev/x", "c", 1, 3, "r")
+    assert device.file_mode is not None
+
+
+def test_a_directory_of_devices(tmp_path: Path) -> None:
+    asked = pb.ContainerConfig(devices=[pb.Device(host_path="/dev", container_path="/inside", permissions="rw")])
+    found = {device.path for device, access in inspect_request(asked, HOST).devices if access == "rw"}
+    assert {"/inside/null", "/inside/zero"} <= found
+    assert not any("/pts/" in path for path in found)
+    empty = pb.ContainerConfig(devices=[pb.Device(host_path=str(tmp_path))])
+    with pytest.raises(NotFound, match="no device"):
+        inspect_request(empty, HOST)
+
+
+def test_what_is_no_device(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidArgument, match="not a device"):
+        inspect_request(pb.ContainerConfig(devices=[pb.Device(host_path=str(tmp_path / "file"))]), HOST)
+    with pytest.raises(NotFound, match="nowhere"):
+        inspect_request(pb.ContainerConfig(devices=[pb.Device(host_path=str(tmp_path / "nowhere"))]), HOST)
+    with pytest.raises(InvalidArgument, match="absolute"):
+        inspect_request(pb.ContainerConfig(devices=[pb.Device(host_path="dev/null")]), HOST)
+
+
+def test_the_privileged_get_all_devices_but_terminals() -> None:
+    asked = pb.ContainerConfig()
+    asked.linux.security_context.privileged = True
+    paths = {device.path for device, _access in inspect_request(asked, HOST).devices}
+    assert {device.path for device, _ in host_devices()} == paths
+    assert "/dev/null" in paths
+    assert "/dev/console" not in paths
+
+
+def test_cdi_is_refused_not_ignored() -> None:
+    with pytest.raises(Unimplemented, match=r"vendor\.com/x=1"):
+        inspect_request(pb.ContainerConfig(CDI_devices=[pb.CDIDevice(name="vendor.com/x=1")]), HOST)
+
+
+def test_seccomp_files(tmp_path: Path) -> None:
+    profile = tmp_path / "p.json"
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    asked = pb.ContainerConfig()
+    asked.linux.security_context.seccomp.profile_type = pb.SecurityProfile.Localhost
+    asked.linux.security_context.seccomp.localhost_ref = str(profile)
+    found = inspect_request(asked, HOST)
+    assert found.seccomp is not None
+    assert found.seccomp_filter == ""
+    profile.unlink()
+    with pytest.raises(NotFound):
+        inspect_request(asked, HOST)
+
+
+def test_filters_are_compiled_for_handlers_that_take_them() -> None:
+    asked = pb.ContainerConfig()
+    taking = HostFacts(capabilities=HOST.capabilities, compiled_seccomp=True)
+    assert inspect_request(asked, taking).seccomp_filter == ""
+    asked.linux.security_context.seccomp.profile_type = pb.SecurityProfile.RuntimeDefault
+    assert len(inspect_request(asked, taking).seccomp_filter) > 100
+
+
+def test_host_facts() -> None:
+    facts = host_facts(unified_cgroups=True, recursive_read_only=False)
+    assert facts.unified_cgroups
+    assert facts.hostname == os.uname().nodename
+    assert -1000 <= facts.oom_score_adj_min <= 1000

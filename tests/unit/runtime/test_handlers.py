@@ -1,0 +1,107 @@
+"""From names to runtimes; fake programs, real look-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from podwright.base.errors import FailedPrecondition, InvalidArgument
+from podwright.runtime import hybrid
+from podwright.runtime.handlers import Handlers, HandlerSettings, Settings
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that alone is searched for programs; no hybrid cgroups."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", str(directory))
+    monkeypatch.setattr("podwright.linux.process.DEFAULT_PATH", str(directory))
+    monkeypatch.setattr(hybrid, "needed", lambda: False)
+    return directory
+
+
+def program(directory: Path, name: str) -> Path:
+    path = directory / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def make(tmp_path: Path, settings: Settings | None = None) -> Handlers:
+    return Handlers(settings or Settings(), tmp_path / "state")
+
+
+def test_crun_before_runc(tmp_path: Path, installed: Path) -> None:
+    runc = program(installed, "runc")
+    assert make(tmp_path).runtime("").program == runc
+    assert "crun is not installed" in make(tmp_path).explain()
+    crun = program(installed, "crun")
+    handlers = make(tmp_path)
+    assert handlers.runtime("").program == crun
+    assert (handlers.default, handlers.names()) == ("crun", ("crun", "runc"))
+    assert handlers.explain().startswith("crun, because")
+
+
+def test_none_installed(tmp_path: Path, installed: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="install crun or runc"):
+        make(tmp_path)
+
+
+def test_configured_default(tmp_path: Path, installed: Path) -> None:
+    program(installed, "crun")
+    program(installed, "runc")
+    handlers = make(tmp_path, Settings(default="runc"))
+    assert handlers.runtime("").program.name == "runc"
+    with pytest.raises(InvalidArgument, match=r"'kata'.*crun, runc"):
+        make(tmp_path, Settings(default="kata"))
+
+
+def test_unknown_handler_names_those_there_are(tmp_path: Path, installed: Path) -> None:
+    program(installed, "crun")
+    with pytest.raises(InvalidArgument, match=r"'gvisor' is not a handler of this node; there are: crun"):
+        make(tmp_path).runtime("gvisor")
+
+
+def test_a_configured_handler(tmp_path: Path, installed: Path) -> None:
+    program(installed, "crun")
+    runsc = program(installed, "runsc")
+    configured = HandlerSettings(path="runsc", root=tmp_path / "own", options=("--platform=systrap",))
+    handlers = make(tmp_path, Settings(handlers={"gvisor": configured}))
+    runtime = handlers.runtime("gvisor")
+    assert runtime.command.path == runsc
+    assert runtime.command.global_args == ("--platform=systrap", "--root", str(tmp_path / "own"))
+    assert runtime is handlers.runtime("gvisor")
+    assert handlers.settings("gvisor") is configured
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_handlers_name_is_its_program_by_default(tmp_path: Path, installed: Path) -> None:
+    program(installed, "youki")
+    handlers = make(tmp_path, Settings(handlers={"youki": HandlerSettings()}))
+    assert handlers.runtime("").program.name == "youki"
+
+
+async def test_a_missing_program_is_an_error_of_its_handler_alone(tmp_path: Path, installed: Path) -> None:
+    program(installed, "runc")
+    handlers = make(tmp_path, Settings(handlers={"kata": HandlerSettings(path="/no/kata")}))
+    with pytest.raises(FailedPrecondition, match=r"runtime\.handlers\.kata\.path"):
+        handlers.runtime("kata")
+    assert set(await handlers.features()) == {"", "runc"}
+
+
+def test_hybrid_hosts(tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hybrid, "needed", lambda: True)
+    crun, _runc = program(installed, "crun"), program(installed, "runc")
+    handlers = make(tmp_path)
+    assert handlers.default == "runc"
+    assert "needs perl or util-linux" in handlers.explain()
+    program(installed, "unshare")
+    program(installed, "sh")
+    handlers = make(tmp_path)
+    assert "hybrid" in handlers.explain()
+    command = handlers.runtime("").command
+    assert command.path.name == "unshare"
+    assert command.global_args[-3:] == (str(crun), "--root", str(tmp_path / "state/crun"))
+    assert handlers.runtime("runc").command.path.name == "runc"

@@ -21,6 +21,7 @@ from podwright.base.files import write_plain
 from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
 from podwright.linux import pidfd
+from podwright.linux.cgroup_attach import short_attach
 from podwright.linux.process import Process, find_program, readable, spawn
 from podwright.monitor.base import LOST_EXIT_CODE, Exit, Launch, Monitored, Settings
 from podwright.monitor.log_file import create_log, is_open_in, set_mode
@@ -67,7 +68,8 @@ class Conmon:
                 )  # fmt: skip
             finally:
                 os.close(write_fd)
-            return await self._await_container(launch, monitor, read_fd, complaints)
+            with short_attach():
+                return await self._await_container(launch, monitor, read_fd, complaints)
         finally:
             os.close(complaints)
             os.close(read_fd)

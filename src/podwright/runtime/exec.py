@@ -21,6 +21,7 @@ from podwright.base.files import write_plain
 from podwright.base.ids import random_suffix
 from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
+from podwright.linux.cgroup_attach import short_attach
 from podwright.linux.process import Process, spawn
 from podwright.linux.process_tree import kill_below
 from podwright.runtime.base import ExecRequest, ExecResult
@@ -137,8 +138,9 @@ async def exec_sync(
         out.started()
         err.started()
         try:
-            async with asyncio.timeout(request.timeout_s):
-                returncode = await process.wait()
+            with short_attach():
+                async with asyncio.timeout(request.timeout_s):
+                    returncode = await process.wait()
         except TimeoutError:
             timed_out = True
             returncode = await shielded(_kill(process), name="kill timed-out exec")

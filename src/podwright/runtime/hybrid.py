@@ -5,7 +5,7 @@ Only `create` looks; every other verb works as it is. So `create` alone runs beh
 a mount namespace of their own, make `/sys/fs/cgroup` private there, unmount `unified`, and become crun. Nothing
 else changes propagation: volumes that are mounted later are seen, because the namespace is made at that moment
 and ends with the call, and shared mounts keep their peers. The host's own mounts are never touched, because the
-unmount happens below a mount that has just left its peer group. docs/decisions/0003-crun-on-hybrid-hosts.md has
+unmount happens below a mount that has just left its peer group. docs/decisions/0005-crun-on-hybrid-hosts.md has
 the measurements. unshare(2), mount_namespaces(7).
 """
 

@@ -124,15 +124,8 @@ class Bench:
             await self.monitor.wait_exit(monitored)
         await self.monitor.abandon(container_id, self.bundles / container_id)
         await self.runtime.delete(container_id, force=True)
-        await self._remove_cgroup(container_id)
+        await self.cgroups.discard(self.cgroups.kernel_path(self.parent, container_id))
         remove_tree(self.bundles / container_id)
-
-    async def _remove_cgroup(self, container_id: str) -> None:
-        """What a runtime leaves that was killed while it created: its state isn't written yet, its cgroup is."""
-        path = self.cgroups.kernel_path(self.parent, container_id)
-        await self.cgroups.kill_all(path)
-        kernel = self.cgroups._kernel  # type: ignore[attr-defined]
-        self.cgroups.remove(kernel.directories(path))
 
     async def close(self) -> None:
         for container_id in list(self._containers):

@@ -191,6 +191,10 @@ class CgroupDriver(Protocol):
     async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
         """SIGKILL every process in the cgroup and below it until there is none. Raises DeadlineExceeded."""
 
+    async def discard(self, path: str) -> None:
+        """Kill what is in the cgroup, and remove it: what a runtime left that was killed while it created. Absent:
+        success. Raises DeadlineExceeded."""
+
     def processes(self, path: str) -> list[int]:
         """Pids in the cgroup and below it. Empty when it is gone."""
 

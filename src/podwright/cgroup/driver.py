@@ -136,6 +136,11 @@ class Cgroups:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.02)
 
+    async def discard(self, path: str) -> None:
+        await self.kill_all(path)
+        for directory in self._kernel.directories(path):
+            _rmdir(directory)
+
     def set_frozen(self, path: str, *, frozen: bool) -> None:
         self._kernel.set_frozen(path, frozen=frozen)
 

@@ -29,6 +29,9 @@ async def take_down(on: Collaborators, exits: Exits, container: Container) -> No
     # First the monitor: after a crash it may be creating the container this very moment.
     await on.monitor.abandon(container.id, on.layout.bundle(container.id))
     await exits.release_runtime(container)
+    if not container.record.created_at:
+        # A runtime that was killed while it created has no state of the container yet, but its cgroup.
+        await on.cgroups.discard(container.record.cgroup)
     exits.forget(container.id)
     release_rootfs(on, container.id)
     await on.snapshots.remove(container.id)

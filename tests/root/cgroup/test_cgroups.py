@@ -248,3 +248,16 @@ async def test_two_pods_share_the_default_parent(limited: Group) -> None:
     assert set(driver.remove(first)) == {d for d in first if d.endswith(parent)}
     assert driver.remove(second) == ()
     assert driver.missing_parents(one) == first
+
+
+async def test_discard_kills_and_removes(group: Group) -> None:
+    group.make()
+    inner = group.path + "/left"
+    group.make("/left")
+    group.run("exec sleep 100", inner)
+    await group.joined(1, inner)
+    for _ in range(2):
+        await group.driver.discard(inner)
+        assert group.driver.processes(inner) == []
+        assert group.driver.missing_parents(group.path) == ()
+        assert len(group.driver.missing_parents(inner)) > 0

@@ -76,7 +76,7 @@ def from_document(name: str, version: str, document: _Document) -> Features:
 
 
 def from_version(name: str, version: str) -> Features:
-    """crun before 1.9 has no `features`, but idmapped mounts since 1.4.3 and recursive read-only since 1.8.?."""
+    """crun before 1.9 has no `features`, but recursive read-only mounts since 1.4 and idmapped ones since 1.4.3."""
     crun = name == "crun"
     return Features(
         name=name,

@@ -131,7 +131,7 @@ def _podwright_settings(workspace: Workspace, runtime: str) -> str:
 [runtime]
 default = "{runtime}"
 [registry]
-config_path = "{workspace.certs}"
+config_path = ["{workspace.certs}"]
 [network]
 plugin_dirs = {plugins}
 """

@@ -42,7 +42,8 @@ class Daemon:
             self.write_cni()
         self.config = directory / "config.toml"
         self.config.write_text(
-            f'[runtime]\ndefault = "{runtime}"\n[cgroup]\ndriver = "cgroupfs"\ndefault_parent = "{self.cgroup_parent}"\n{config}'
+            f'[runtime]\ndefault = "{runtime}"\n[cgroup]\ndriver = "cgroupfs"\n'
+            f'default_parent = "{self.cgroup_parent}"\n{config}'
         )
 
     def write_cni(self) -> None:

@@ -89,7 +89,8 @@ def test_resources_reach_the_cgroup(daemon: Daemon) -> None:
         cpu_period=100000, cpu_quota=50000, cpu_shares=512, memory_limit_in_bytes=64 << 20
     )
     container = daemon.run_container(pod, "sleep", "1000", resources=resources)
-    script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares"
+    top = "/sys/fs/cgroup"
+    script = f"cat {top}/memory/memory.limit_in_bytes {top}/cpu/cpu.cfs_quota_us {top}/cpu/cpu.shares"
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         script = "cat /sys/fs/cgroup/memory.max; cut -d' ' -f1 /sys/fs/cgroup/cpu.max; echo 512"
     assert daemon.exec(container, "sh", "-c", script).stdout.split() == [b"67108864", b"50000", b"512"]

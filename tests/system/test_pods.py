@@ -18,13 +18,13 @@ pytestmark = pytest.mark.root
 
 
 def code_of(error: pytest.ExceptionInfo[grpc.RpcError]) -> grpc.StatusCode:
-    code = error.value.code()  # type: ignore[attr-defined]
+    code = error.value.code()
     assert isinstance(code, grpc.StatusCode)
     return code
 
 
 def details_of(error: pytest.ExceptionInfo[grpc.RpcError]) -> str:
-    return str(error.value.details())  # type: ignore[attr-defined]
+    return str(error.value.details())
 
 
 def test_the_life_of_a_pod(daemon: Daemon) -> None:

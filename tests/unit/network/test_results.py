@@ -123,9 +123,7 @@ ANYTHING = strategies.recursive(
     strategies.sampled_from(["0.1.0", "0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]),
     strategies.sampled_from(["0.2.0", "0.4.0", "1.0.0"]),
 )
-def test_whatever_a_plugin_prints_there_is_one_kind_of_error(
-    result: dict[str, Any], version: str, wanted: str
-) -> None:
+def test_whatever_a_plugin_prints_there_is_one_kind_of_error(result: dict[str, Any], version: str, wanted: str) -> None:
     for step in (lambda: convert({**result, "cniVersion": version}, wanted), lambda: parse(result, EXECUTED)):
         try:
             step()

@@ -20,9 +20,7 @@ def granted(
     add: Sequence[str] = (), drop: Sequence[str] = (), ambient: Sequence[str] = (), *,
     privileged: bool = False, available: frozenset[str] = ALL,
 ) -> Capabilities:  # fmt: skip
-    return container_capabilities(
-        add=add, drop=drop, add_ambient=ambient, privileged=privileged, available=available
-    )
+    return container_capabilities(add=add, drop=drop, add_ambient=ambient, privileged=privileged, available=available)
 
 
 @pytest.mark.parametrize(

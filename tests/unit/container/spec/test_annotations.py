@@ -20,9 +20,7 @@ HOSTILE = {
 }
 
 
-def build(
-    given: dict[str, str], *, pod: dict[str, str] | None = None, allowed: tuple[str, ...] = ()
-) -> dict[str, str]:
+def build(given: dict[str, str], *, pod: dict[str, str] | None = None, allowed: tuple[str, ...] = ()) -> dict[str, str]:
     sandbox = SandboxFacts(id="SID", name="pod", namespace="ns", uid="UID", annotations=pod or {})
     return container_annotations(
         container_id="CID", container_name="c", given=given, sandbox=sandbox, image=ImageFacts(name="img"),

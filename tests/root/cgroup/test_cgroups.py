@@ -194,7 +194,9 @@ async def test_cpu_is_counted(group: Group) -> None:
     assert stats is not None
     assert stats.cpu is not None
     assert stats.cpu.usage_ns > 1_000_000
-    assert stats.cpu.usage_ns >= stats.cpu.user_ns > 0
+    # v1 counts user time in whole ticks, apart from the exact usage: the two may differ by one (cpuacct.rst).
+    tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    assert stats.cpu.usage_ns + tick_ns >= stats.cpu.user_ns > 0
     if group.driver.version == "v2":
         assert stats.cpu.pressure is None or stats.cpu.pressure.some.total_us >= 0
 
@@ -212,7 +214,8 @@ async def test_memory_and_processes_are_counted_and_limited(limited: Group) -> N
                 break
             await asyncio.sleep(0.01)
     assert stats.memory.limit_bytes == 64 << 20
-    assert stats.memory.usage_bytes >= stats.memory.working_set_bytes >= stats.memory.rss_bytes
+    # memory.stat is summed from batches of each CPU, a little apart from the usage (memcg-v1: 5.5 and 5.6).
+    assert stats.memory.usage_bytes >= stats.memory.working_set_bytes >= stats.memory.rss_bytes - (1 << 20)
     assert stats.memory.available_bytes < 64_000_000
     assert stats.memory.page_faults > 0
     assert stats.pids is not None

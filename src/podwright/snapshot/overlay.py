@@ -15,7 +15,6 @@ synced does not outlive that boot: after a power cut it is pulled again instead 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from podwright.oci.digest import Digest
 from podwright.snapshot.base import Layer, Usage
 from podwright.snapshot.bridge import OPAQUE_XATTR, Odd, build_bridge, copy_attributes
 from podwright.snapshot.chain import chain_id
+from podwright.snapshot.disk_usage import disk_usage
 from podwright.snapshot.layer import BlobSource, Limits, Unpacker
 from podwright.snapshot.layerjob import Report
 from podwright.snapshot.overlay_mount import check_depth, mount_overlay, open_overlay
@@ -336,27 +336,6 @@ class OverlaySnapshotter:
         await self._unpacker.close()
         await self._tasks.drain(10.0)
         await self._tasks.close()
-
-
-def disk_usage(tree: Path) -> Usage:
-    """Allocated bytes and inodes of a tree, hard links counted once. Entries that vanish meanwhile don't count."""
-    total, inodes, seen, pending = 0, 0, set[int](), [os.fspath(tree)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    info = entry.stat(follow_symlinks=False)
-                    if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
-                        if info.st_ino in seen:
-                            continue
-                        seen.add(info.st_ino)
-                    total += info.st_blocks * 512
-                    inodes += 1
-                    if stat.S_ISDIR(info.st_mode):
-                        pending.append(entry.path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return Usage(total, inodes)
 
 
 def _mark_opaque(tree: Path, paths: Collection[bytes]) -> None:

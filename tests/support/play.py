@@ -137,7 +137,7 @@ def check_whole_manifest(podwright: CommandLine, directory: Path) -> None:
 def check_failing_init(podwright: CommandLine, directory: Path) -> None:
     """A pod whose init container fails is taken down, and the error has its last words."""
     player = Player(podwright, directory)
-    init = container("init", "echo one; echo two >&2; exit 3")
+    init = container("init", "echo one; echo two; exit 3")
     player.write({"terminationGracePeriodSeconds": 1, "initContainers": [init], "containers": [sleeper()]})
     result = player.play()
     assert result.code == 1

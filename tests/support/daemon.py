@@ -204,6 +204,21 @@ class Daemon:
             self.stop()
         subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
 
+    def stored(self) -> list[str]:
+        """What there is of images below the root: blobs, partial downloads, layers, container file systems."""
+        content, snapshots = self.root / "content", self.root / "snapshots"
+        found = [*content.glob("blobs/*/*"), *content.glob("ingest/*"), *snapshots.glob("staging/*")]
+        found += [*snapshots.glob("containers/*"), *snapshots.glob("layers/*"), *(self.root / "trash").glob("*")]
+        # One empty directory is the stack of images without layers.
+        return sorted(str(path.relative_to(self.root)) for path in found if path != snapshots / "layers/0")
+
+    def wait_until_nothing_is_stored(self) -> None:
+        """After the last image: deletion goes on in the background for a moment."""
+        deadline = time.monotonic() + 5
+        while found := self.stored():
+            assert time.monotonic() < deadline, f"left behind: {found}\n{self.log_tail()}"
+            time.sleep(0.02)  # noqa: TID251 - no event loop here
+
     def leftovers(self) -> list[str]:
         """What is left, after a moment for what is deleted in the background."""
         deadline = time.monotonic() + 3

@@ -199,8 +199,7 @@ class PushedImage:
         return [digest_of(layer) for layer in self.layers]
 
 
-def push_image(
-    registry: Registry,
+def make_image(
     repository: str,
     tag: str,
     layers: Sequence[bytes],
@@ -210,7 +209,7 @@ def push_image(
     docker: bool = False,
     architecture: str = "amd64",
 ) -> PushedImage:
-    """Push an image of uncompressed tars, the lowest first. `config`: the members of the config's "config"."""
+    """An image of uncompressed tars, the lowest first. `config`: the members of the config's "config"."""
     packed = [compress(layer, compression) for layer in layers]
     document = {
         "created": "2024-01-02T03:04:05Z",
@@ -232,11 +231,28 @@ def push_image(
             for layer in packed
         ],
     }
-    for blob in (*packed, config_bytes):
+    return PushedImage(repository, tag, json.dumps(manifest).encode(), media_type, config_bytes, packed)
+
+
+def push_image(
+    registry: Registry,
+    repository: str,
+    tag: str,
+    layers: Sequence[bytes],
+    config: Mapping[str, Any] | None = None,
+    *,
+    compression: Compression = "gzip",
+    docker: bool = False,
+    architecture: str = "amd64",
+) -> PushedImage:
+    """Make an image as `make_image` does, and push it."""
+    image = make_image(
+        repository, tag, layers, config, compression=compression, docker=docker, architecture=architecture
+    )
+    for blob in (*image.layers, image.config):
         push_blob(registry, repository, blob)
-    manifest_bytes = json.dumps(manifest).encode()
-    push_manifest(registry, repository, tag, manifest_bytes, media_type)
-    return PushedImage(repository, tag, manifest_bytes, media_type, config_bytes, packed)
+    push_manifest(registry, repository, tag, image.manifest, image.media_type)
+    return image
 
 
 def push_index(registry: Registry, repository: str, tag: str, images: Mapping[str, PushedImage]) -> bytes:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from podwright.base.errors import InvalidArgument
 from podwright.cri import render
 from podwright.criapi import api_pb2 as pb
 from podwright.image.service import Images
-from podwright.registry.base import Credentials
+from podwright.registry.base import Credentials, make_credentials
 
 
 class ImageService:
@@ -54,19 +51,11 @@ def _image_name(spec: pb.ImageSpec, field: str) -> str:
 
 
 def credentials(auth: pb.AuthConfig) -> Credentials | None:
-    """The kubelet's credentials; `auth` is base64 of user:password. None when the message is empty."""
-    username, password = auth.username, auth.password
-    if auth.auth:
-        try:
-            decoded = base64.b64decode(auth.auth, validate=True).decode().rstrip("\0")
-        except (binascii.Error, UnicodeDecodeError):
-            raise InvalidArgument("is not base64 of user:password", field="auth.auth") from None
-        username, separator, password = decoded.partition(":")
-        if not separator:
-            raise InvalidArgument("is not base64 of user:password", field="auth.auth")
-    if not (username or password or auth.identity_token or auth.registry_token):
-        return None
-    return Credentials(
-        username=username, password=password, identity_token=auth.identity_token,
-        registry_token=auth.registry_token, server_address=auth.server_address,
-    )  # fmt: skip
+    """The kubelet's credentials; None when the message is empty. Raises InvalidArgument."""
+    try:
+        return make_credentials(
+            username=auth.username, password=auth.password, auth=auth.auth, identity_token=auth.identity_token,
+            registry_token=auth.registry_token, server_address=auth.server_address,
+        )  # fmt: skip
+    except InvalidArgument as error:
+        raise InvalidArgument(str(error), field="auth.auth") from None

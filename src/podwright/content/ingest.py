@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from podwright.base.errors import Cancelled, PodwrightError
+from podwright.base.errors import Cancelled, DataLoss, PodwrightError
 from podwright.base.files import disk_error, fsync_directory
 from podwright.base.tasks import in_thread, shielded
 from podwright.linux.syscalls import SYNC_FILE_RANGE_WRITE, sync_file_range
@@ -28,7 +28,7 @@ _BATCH_CHUNKS = 1024
 _READ_BYTES = 1024 * 1024
 
 
-class DigestMismatch(PodwrightError):
+class DigestMismatch(DataLoss):
     """Bytes are not what their digest or size says. Fetching them again from another place may help."""
 
     def __init__(self, expected: str, got: str, source: str) -> None:
@@ -57,6 +57,8 @@ class Ingest:
         self.received = 0
         """Bytes that `write` took; what a resumed download leaves out."""
         self.committed = False
+        self.keeps_partial = True
+        """Whether `close` leaves what has come for a later ingest."""
         self._partial, self._blob, self._release = partial, blob, release
         self._fd = -1
         self._closed = False
@@ -156,7 +158,7 @@ class Ingest:
             await self._wait_writing()
             if self._fd >= 0:
                 os.close(self._fd)
-                if not self.received and not self.committed:
+                if not (self.committed or (self.received and self.keeps_partial)):
                     self._partial.unlink(missing_ok=True)
             if not self.committed:
                 self._fail(self._failure or IngestClosed(f"the download of {self.digest} was broken off"))

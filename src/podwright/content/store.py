@@ -83,8 +83,7 @@ class ContentStore:
             self._running.pop(digest, None)
             await held.aclose()
 
-        partial = self._ingests / f"{digest_algorithm(digest)}-{digest_hex(digest)}"
-        ingest = Ingest(digest, size, partial, self.path(digest), release)
+        ingest = Ingest(digest, size, self._partial(digest), self.path(digest), release)
         try:
             await ingest.start()
         except BaseException:
@@ -103,6 +102,16 @@ class ContentStore:
         """Remove a blob; an absent one is success. Descriptors that are open on it stay good."""
         self.path(digest).unlink(missing_ok=True)
 
+    def forget_partial(self, digest: Digest) -> None:
+        """Delete the beginning of a blob; while somebody still writes it, it goes when that ends without the whole."""
+        if (running := self._running.get(digest)) is not None:
+            running.keeps_partial = False
+        else:
+            self._partial(digest).unlink(missing_ok=True)
+
+    def _partial(self, digest: Digest) -> Path:
+        return self._ingests / f"{digest_algorithm(digest)}-{digest_hex(digest)}"
+
     def digests(self) -> list[Digest]:
         """All blobs that are complete."""
         return [
@@ -114,7 +123,7 @@ class ContentStore:
 
     def sweep_ingests(self, *, older_than_s: float) -> int:
         """Delete partial files that nobody has written to for so long; returns how many."""
-        writing = {f"{digest_algorithm(digest)}-{digest_hex(digest)}" for digest in self._running}
+        writing = {self._partial(digest).name for digest in self._running}
         swept = 0
         for entry in self._ingests.iterdir():
             if entry.name not in writing and time.time() - entry.stat().st_mtime > older_than_s:

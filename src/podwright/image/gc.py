@@ -2,25 +2,32 @@
 
 A blob or layer is kept while an image refers to it or a lease holds it, and a layer also while a container stands on
 it (the snapshotter knows). Whatever is neither is garbage: after a removal, a failed pull, a crash. A lease holds what
-a pull brings in before there is a record; when the pull fails it holds for a while longer, because the kubelet will
-ask again.
+a pull brings in before there is a record. When the pull was broken off, the lease holds for a while longer, because the
+kubelet will ask again; when it failed for a reason that stays, or for want of space, nothing of it is kept.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from podwright.base.errors import Cancelled, DeadlineExceeded, Unavailable
 from podwright.base.log import get_logger
 from podwright.content.store import ContentStore
 from podwright.image.store import ImageStore
 from podwright.oci.digest import Digest
+from podwright.registry.base import RateLimited, RegistryUnavailable
 from podwright.snapshot.base import LayerStore
 
 log = get_logger(__name__)
 _LINGER_S = 600.0
+# Asking again may help after these, and then finds what has come already.
+_BROKEN_OFF = (
+    asyncio.CancelledError, Cancelled, Unavailable, DeadlineExceeded, RegistryUnavailable, RateLimited,
+)  # fmt: skip
 _PARTIAL_MAX_AGE_S = 24 * 3600.0
 
 
@@ -42,13 +49,19 @@ class Collector:
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:
-        """Hold until the block ends; after an error, some minutes longer."""
+        """Hold until the block ends; when it was broken off, some minutes longer."""
         lease = Lease()
         self._leases.add(lease)
         try:
             yield lease
-        except BaseException:
+        except _BROKEN_OFF:
             lease.until = time.monotonic() + _LINGER_S
+            raise
+        except BaseException:
+            self._leases.discard(lease)
+            for digest in lease.blobs:
+                self._content.forget_partial(digest)
+            self.sweep()
             raise
         self._leases.discard(lease)
 

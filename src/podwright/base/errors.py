@@ -15,6 +15,7 @@ the way to mend it. An error that travels to the kubelet by a literal message pr
     ├── Unavailable          something this depends on does not answer; asking again may help
     ├── DeadlineExceeded     the time given ran out
     ├── Cancelled            the caller went away
+    ├── DataLoss             bytes are not what their digest says
     ├── Unimplemented        not offered here, or not by this handler or kernel
     ├── PrefixedError        code Unknown, message begins with a word the kubelet looks for
     └── Internal             something that should not happen did
@@ -73,6 +74,10 @@ class DeadlineExceeded(PodwrightError):
 
 class Cancelled(PodwrightError):
     """The caller went away before the work was done."""
+
+
+class DataLoss(PodwrightError):
+    """Bytes are not what their digest says: somebody sent others, or a disk lost them."""
 
 
 class Unimplemented(PodwrightError):

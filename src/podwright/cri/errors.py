@@ -17,6 +17,7 @@ CODES: tuple[tuple[type[errors.PodwrightError], grpc.StatusCode], ...] = (
     (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.Cancelled, grpc.StatusCode.CANCELLED),
+    (errors.DataLoss, grpc.StatusCode.DATA_LOSS),
     (errors.Unimplemented, grpc.StatusCode.UNIMPLEMENTED),
     (errors.PrefixedError, grpc.StatusCode.UNKNOWN),
     (errors.PodwrightError, grpc.StatusCode.INTERNAL),
@@ -27,7 +28,8 @@ _MESSAGE_LIMIT = 4096  # HTTP/2 trailers are bounded; gRPC's default for all met
 
 def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     """The gRPC code and message for an error. A disk that is full keeps its code whichever door it came through."""
-    message = str(error)[:_MESSAGE_LIMIT]
+    # One line: what plugins and runtimes print may have several, and events and tables have room for one.
+    message = "; ".join(filter(None, map(str.strip, str(error).splitlines())))[:_MESSAGE_LIMIT]
     for kind, code in CODES:
         if isinstance(error, kind):
             return code, message

@@ -21,6 +21,7 @@ C = grpc.StatusCode
         (errors.PermissionDenied("x"), C.PERMISSION_DENIED),
         (errors.Unavailable("x"), C.UNAVAILABLE),
         (errors.DeadlineExceeded("x", stage="network"), C.DEADLINE_EXCEEDED),
+        (errors.DataLoss("x"), C.DATA_LOSS),
         (errors.Unimplemented("x"), C.UNIMPLEMENTED),
         (errors.Internal("x"), C.INTERNAL),
         (OSError(28, "No space left on device"), C.RESOURCE_EXHAUSTED),

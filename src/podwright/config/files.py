@@ -140,6 +140,8 @@ def _dataclass(kind: type[Any], values: Mapping[str, Any], at: str, sources: dic
     try:
         return kind(**given)
     except InvalidArgument as error:
+        if error.field in names:
+            raise ConfigError(f"{_place(sources, at + error.field)}{str(error).removeprefix(error.field)}") from error
         raise ConfigError(f"{_place(sources, at.rstrip('.'))}: {error}") from error
 
 

@@ -42,7 +42,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("max_concurrent_unpacks", "max_layer_bytes", "max_layer_entries"):
             if getattr(self, name) < 1:
-                raise InvalidArgument(f"{name} must be at least 1")
+                raise InvalidArgument("must be at least 1", field=name)
         for name in ("progress_log_interval_s", "sweep_interval_s"):
             if getattr(self, name) <= 0:
-                raise InvalidArgument(f"{name} must be more than 0")
+                raise InvalidArgument("must be more than 0", field=name)

@@ -56,10 +56,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("max_concurrent_downloads", "max_connections_per_blob"):
             if getattr(self, name) < 1:
-                raise InvalidArgument(f"{name} must be at least 1")
+                raise InvalidArgument("must be at least 1", field=name)
         for name in ("progress_timeout_s", "connect_timeout_s"):
             if getattr(self, name) <= 0:
-                raise InvalidArgument(f"{name} must be more than 0")
+                raise InvalidArgument("must be more than 0", field=name)
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,7 @@ class Tree:
             os.close(fd)
 
     def _make_hard_link(self, path: bytes, name: bytes, parent_fd: int, member: Member) -> None:
-        target = _split(member.link)
+        target = _split(member.link, link_of=member.name)
         if not target:
             raise Unacceptable(f"entry {printable(member.name)}: hard link to the root")
         target_parent = self._resolve(target[:-1]) if self._symlinks else b"/".join(target[:-1])
@@ -320,14 +320,14 @@ class Tree:
             return
 
 
-def _split(name: bytes) -> list[bytes]:
+def _split(name: bytes, *, link_of: bytes | None = None) -> list[bytes]:
+    """The parts of an entry's name, or of where the hard link `link_of` leads."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    what = f"entry {printable(name)}" if link_of is None else f"entry {printable(link_of)}: link to {printable(name)}"
     if b".." in parts:
-        raise Unacceptable(f"entry {printable(name)} escapes the root")
+        raise Unacceptable(f"{what} escapes the root")
     if len(name) > _MAX_PATH_BYTES or len(parts) > _MAX_DEPTH:
-        raise Unacceptable(
-            f"entry {printable(name)}: a path of more than {_MAX_PATH_BYTES} bytes or {_MAX_DEPTH} levels"
-        )
+        raise Unacceptable(f"{what}: a path of more than {_MAX_PATH_BYTES} bytes or {_MAX_DEPTH} levels")
     return parts
 
 

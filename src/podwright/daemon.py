@@ -60,11 +60,12 @@ class Node:
         self,
         network: Network,
         handlers: Handlers,
+        monitor: Conmon,
         cgroups: CgroupDriver,
         config: Config,
         stages: Callable[[], dict[str, str]],
     ) -> None:
-        self._network, self._handlers, self._cgroups = network, handlers, cgroups
+        self._network, self._handlers, self._monitor, self._cgroups = network, handlers, monitor, cgroups
         self._config, self._stages = config, stages
         self._features: dict[str, Features] = {}
         self._host_facts: dict[str, HostFacts] = {}
@@ -86,6 +87,15 @@ class Node:
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
             )
         return facts
+
+    def runtime_problem(self) -> str:
+        """Why no container can be created on this node; "" when nothing is known to be in the way."""
+        try:
+            self._handlers.runtime("")
+            self._monitor.require()
+        except PodwrightError as error:
+            return str(error)
+        return ""
 
     async def network(self) -> NetworkStatus:
         return await self._network.status()
@@ -142,12 +152,13 @@ class Daemon:
             in_use=lambda image_id: [c.id for c in containers if c.record.image_id == image_id],
         )  # fmt: skip
         pods = SandboxCollaborators(layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox)
+        monitor = Conmon(config.monitor, layout.exits)
         on = ContainerCollaborators(
-            layout, containers, self._images, snapshots, self._handlers, Conmon(config.monitor, layout.exits),
+            layout, containers, self._images, snapshots, self._handlers, monitor,
             cgroups, config.container, lambda handler: self._node.host_facts(handler),
         )  # fmt: skip
         self._backend = NativeBackend(pods, on, self._tasks)
-        self._node = Node(self._network, self._handlers, cgroups, config, self._backend.stages)
+        self._node = Node(self._network, self._handlers, monitor, cgroups, config, self._backend.stages)
         self._server = Server(config.server, Interceptors(self._metrics, lambda: self._serving))
         self._server.serve(
             api_pb2.DESCRIPTOR.services_by_name["RuntimeService"], RuntimeService(self._backend, self._node, layout)

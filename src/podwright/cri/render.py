@@ -159,9 +159,16 @@ def runtime_handler(name: str, features: Features) -> pb.RuntimeHandler:
     )
 
 
-def status_conditions(*, network_ready: bool, reason: str, message: str) -> Sequence[pb.RuntimeCondition]:
+def status_conditions(
+    *, runtime_problem: str, network_ready: bool, reason: str, message: str
+) -> Sequence[pb.RuntimeCondition]:
     """RuntimeReady and NetworkReady, the two that the kubelet demands."""
     return [
-        pb.RuntimeCondition(type="RuntimeReady", status=True),
+        pb.RuntimeCondition(
+            type="RuntimeReady",
+            status=not runtime_problem,
+            message=runtime_problem,
+            reason="RuntimeNotReady" if runtime_problem else "",
+        ),
         pb.RuntimeCondition(type="NetworkReady", status=network_ready, reason=reason, message=message),
     ]

@@ -28,6 +28,8 @@ class NodeStatus(Protocol):
 
     async def network(self) -> NetworkStatus: ...
 
+    def runtime_problem(self) -> str: ...
+
     def handlers(self) -> dict[str, Features]: ...
 
     def info(self) -> dict[str, str]: ...
@@ -51,8 +53,9 @@ class RuntimeService:
     async def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         network = await self._node.network()
         conditions = render.status_conditions(
-            network_ready=network.ready, reason=network.reason, message=network.message
-        )
+            runtime_problem=self._node.runtime_problem(),
+            network_ready=network.ready, reason=network.reason, message=network.message,
+        )  # fmt: skip
         return pb.StatusResponse(
             status=pb.RuntimeStatus(conditions=conditions),
             info=self._node.info() if request.verbose else {},

@@ -74,6 +74,10 @@ class Conmon:
             os.close(complaints)
             os.close(read_fd)
 
+    def require(self) -> None:
+        """Raises FailedPrecondition when the program is not there."""
+        self._find_program()
+
     def _find_program(self) -> Path:
         if self._program is None:
             self._program = find_program(self._settings.path)

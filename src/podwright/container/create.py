@@ -26,6 +26,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
 from podwright.linux.paths import make_directories_in_root, read_in_root
 from podwright.monitor.base import Launch
+from podwright.runtime.base import CommandNotRunnable
 from podwright.state.boot import boot_id
 
 log = get_logger(__name__)
@@ -71,7 +72,10 @@ async def _bring_up(
     bundle = on.layout.bundle(container.id)
     write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
     stage("runtime create")
-    created = await on.monitor.create(launch_of(on, container))
+    try:
+        created = await on.monitor.create(launch_of(on, container))
+    except CommandNotRunnable as error:
+        raise _naming(error, built.spec.process.args[0]) from None
     on.containers.update(
         container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal,
         user=ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups)),
@@ -190,6 +194,12 @@ def _target_pid(on: Collaborators, sandbox: SandboxFacts, container: Container) 
     if not target.running:
         raise InvalidArgument(f"container {target.id[:13]} does not run", field=field)
     return target.record.pid
+
+
+def _naming(error: CommandNotRunnable, program: str) -> CommandNotRunnable:
+    """The error with the program's name in it, which crun leaves out."""
+    words = str(error)
+    return error if program in words else CommandNotRunnable(f"{program}: {words}", exit_code=error.exit_code)
 
 
 async def _abandon(on: Collaborators, exits: Exits, container: Container, undo: Undo) -> None:

@@ -18,10 +18,12 @@ from podwright.container.abi import runs_other_abis
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.model import Container, ContainerRecord, ContainerUser, container_key
+from podwright.container.mountpoints import check_mount_points, make_mount_points
 from podwright.container.remove import take_down
 from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import inspect_request
+from podwright.container.spec.process import check_working_directory
 from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
 from podwright.linux.paths import make_directories_in_root, read_in_root
@@ -57,6 +59,7 @@ async def _bring_up(
 ) -> None:
     stage("root file system")
     rootfs = mount_rootfs(on, container, image)
+    check_mount_points(rootfs)
     stage("runtime specification")
     host = on.host(sandbox.handler)
     request = await inspect(on, container, image, rootfs, host)
@@ -68,6 +71,7 @@ async def _bring_up(
         host=host, request=request, target_pid=_target_pid(on, sandbox, container),
     )  # fmt: skip
     make_host_directories(built)
+    make_mount_points(rootfs, built.spec.mounts, request.sources)
     make_working_directory(rootfs, built.working_dir)
     bundle = on.layout.bundle(container.id)
     write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
@@ -165,7 +169,7 @@ def make_host_directories(built: Built) -> None:
 def make_working_directory(rootfs: Path, directory: str) -> None:
     """The working directory, made where it is missing, resolved inside the rootfs (the class of CVE-2024-21626)."""
     try:
-        make_directories_in_root(rootfs, directory)
+        check_working_directory(make_directories_in_root(rootfs, directory), directory)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EXDEV):
             raise InvalidArgument(f"{directory!r} is not a directory in the image", field="working_dir") from error

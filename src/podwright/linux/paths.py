@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from podwright.base.errors import InvalidArgument, ResourceExhausted
 from podwright.linux import syscalls as sys
 
+_MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _CONFINED = sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_MAGICLINKS
 
 
@@ -44,15 +46,47 @@ def read_in_root(root: Path, path: str, *, limit_bytes: int) -> bytes | None:
         os.close(fd)
 
 
-def make_directories_in_root(root: Path, path: str, mode: int = 0o755) -> None:
-    """`mkdir -p` inside an untrusted tree: existing symlinks are followed within `root` only."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    for count in range(1, len(parts) + 1):
-        parent_fd = open_in_root(root, "/".join(parts[: count - 1]), os.O_PATH | os.O_DIRECTORY)
+def make_directories_in_root(root: Path, path: str, mode: int = 0o755) -> str:
+    """`mkdir -p` inside an untrusted tree. Symlinks lead where they would for a process chrooted to `root`, and what
+    a dangling one names is made too.
+
+    Gives the directory's real path in the tree, absolute and without symlinks. Nobody else may be changing the tree.
+    Raises OSError: ENOTDIR, ELOOP.
+    """
+    left, here, links = _parts(path)[::-1], list[str](), 0
+    while left:
+        name = left.pop()
+        if name == "..":
+            here = here[:-1]
+            continue
+        parent_fd = open_in_root(root, "/".join(here), os.O_PATH | os.O_DIRECTORY)
         try:
-            os.mkdir(parts[count - 1], mode, dir_fd=parent_fd)
-        except FileExistsError:
-            pass
+            target = _make_directory(parent_fd, name, mode)
         finally:
             os.close(parent_fd)
-    os.close(open_in_root(root, path, os.O_PATH | os.O_DIRECTORY))
+        if target is None:
+            here.append(name)
+            continue
+        if (links := links + 1) > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        here = [] if target.startswith("/") else here
+        left += _parts(target)[::-1]
+    os.close(open_in_root(root, "/".join(here), os.O_PATH | os.O_DIRECTORY))
+    return "/" + "/".join(here)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _make_directory(parent_fd: int, name: str, mode: int) -> str | None:
+    """Make a directory, or leave what is there; where that is a symlink, give its target."""
+    try:
+        os.mkdir(name, mode, dir_fd=parent_fd)
+    except FileExistsError:
+        try:
+            return os.readlink(name, dir_fd=parent_fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # no symlink
+                raise
+    return None

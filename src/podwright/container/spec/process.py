@@ -9,6 +9,7 @@ from podwright.base.errors import InvalidArgument
 from podwright.container.spec.facts import ImageFacts
 from podwright.criapi import api_pb2 as pb
 
+_OPEN_FILES = ("/proc/", "/dev/fd/")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -32,6 +33,8 @@ def environment(config: pb.ContainerConfig, image: ImageFacts, *, hostname: str,
     variables: dict[str, str] = {}
     for entry in image.environment:
         key, separator, value = entry.partition("=")
+        if "\0" in entry:
+            raise InvalidArgument(f"the image's variable {key!r} holds a NUL character")
         if key and separator:
             variables[key] = value
     for key, value in _given(config.envs):
@@ -59,10 +62,19 @@ def _given(envs: Iterable[pb.KeyValue]) -> Iterable[tuple[str, str]]:
 def working_directory(config: pb.ContainerConfig, image: ImageFacts) -> str:
     """Absolute path inside the rootfs, where the caller makes it if it is missing.
 
-    A path through /proc/self/fd would name what the runtime has open (CVE-2024-21626), so none is taken.
+    A path through /proc/self/fd would name what the runtime has open (CVE-2024-21626), so none is taken; the caller
+    asks `check_working_directory` again for what it leads to.
     """
     asked = config.working_dir or image.working_dir or "/"
     path = posixpath.normpath("/" + asked.lstrip("/"))
-    if "\0" in path or path.startswith("/proc/"):
-        raise InvalidArgument(f"{asked!r} can't be a working directory", field="working_dir")
+    check_working_directory(path, asked)
     return path
+
+
+def check_working_directory(path: str, asked: str) -> None:
+    """Refuse a `path` that leads through the runtime's open files, or with the image's symlinks resolved does so.
+
+    `asked` is how the request or the image spells it. Raises InvalidArgument.
+    """
+    if "\0" in path or path.startswith(_OPEN_FILES):
+        raise InvalidArgument(f"{asked!r} can't be a working directory", field="working_dir")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from examples.make_hello_image import layer as hello_layer
 
 from podwright.criapi import api_pb2 as pb
+from podwright.criapi import podwright_pb2
+from tests.support import names
 from tests.support.daemon import Daemon
 from tests.support.fake_registry import FakeRegistry
-from tests.support.registry import PushedImage, tar_layer
+from tests.support.registry import PushedImage, make_image, tar_layer
 
 # Busybox, what programs expect, and where file systems are mounted: layers of images that can run.
 HELLO_LAYER = hello_layer()
@@ -75,3 +78,18 @@ def serve_image(fake: FakeRegistry, image: PushedImage) -> str:
         fake.add_blob(blob)
     fake.add_manifest(image.repository, image.tag, image.manifest, image.media_type)
     return f"{fake.address}/{image.repository}:{image.tag}"
+
+
+def load(daemon: Daemon, layers: Sequence[bytes], config: Mapping[str, Any] | None = None) -> str:
+    """An image without a registry, by way of a docker-archive; gives its id, which is all the name it has."""
+    image = make_image("", "", layers, config, compression="")
+    files = {f"{number}.tar": layer for number, layer in enumerate(image.layers)}
+    manifest = [{"Config": "config.json", "RepoTags": [], "Layers": list(files)}]
+    archive = daemon.directory / f"{names.unique('image')}.tar"
+    archive.write_bytes(
+        tar_layer({**files, "config.json": image.config, "manifest.json": json.dumps(manifest).encode()})
+    )
+    try:
+        return str(daemon.podwright.LoadImage(podwright_pb2.LoadImageRequest(path=str(archive))).ids[0])
+    finally:
+        archive.unlink()

@@ -174,4 +174,5 @@ snapshotter = "overlayfs"
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
+Root = "{run}/runc"
 """

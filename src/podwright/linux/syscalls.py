@@ -41,6 +41,7 @@ PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG = 23, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, PR_SET_DUMPABLE = 36, 22, 4
 
 SYNC_FILE_RANGE_WRITE = 2
+FALLOC_FL_KEEP_SIZE = 1
 
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
 _NR_OPENAT2, _NR_MOUNT_SETATTR = 437, 442
@@ -65,6 +66,7 @@ def _libc(name: str, *argument_types: Any) -> Any:
 _mount = _libc("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = _libc("umount2", ctypes.c_char_p, ctypes.c_int)
 _sync_file_range = _libc("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_fallocate = _libc("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _unshare = _libc("unshare", ctypes.c_int)
 _setns = _libc("setns", ctypes.c_int, ctypes.c_int)
 _syncfs = _libc("syncfs", ctypes.c_int)
@@ -139,6 +141,11 @@ def seccomp_set_filter(program: bytes) -> None:
 def sync_file_range(fd: int, offset: int, nbytes: int, flags: int) -> None:
     """sync_file_range(2). With WRITE alone it starts the writing of dirty pages and does not wait for it."""
     _sync_file_range(fd, offset, nbytes, flags)
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2). With KEEP_SIZE the blocks are the file's, also beyond its end, and nobody sees them."""
+    _fallocate(fd, mode, offset, length)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

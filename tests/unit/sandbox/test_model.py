@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,15 @@ def record(sandbox_id: str, *, attempt: int = 0, **facts: object) -> SandboxReco
     return SandboxRecord(**given)  # type: ignore[arg-type]
 
 
-def test_state_follows_from_facts(tmp_path: Path) -> None:
-    sandboxes = Sandboxes(Store(tmp_path / "db"))
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "db")
+    yield opened
+    opened.close()
+
+
+def test_state_follows_from_facts(store: Store) -> None:
+    sandboxes = Sandboxes(store)
     assert not sandboxes.add(record("a1")).ready
     assert sandboxes.update("a1", ready_at=5).ready
     assert not sandboxes.update("a1", stopped_at=6).ready
@@ -41,18 +49,19 @@ def test_found_by_prefix_and_key_until_removed(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         sandboxes.find("abd")
     store.close()
-    assert [sandbox.id for sandbox in Sandboxes(Store(tmp_path / "db"))] == ["abc"]
+    again = Store(tmp_path / "db")
+    assert [sandbox.id for sandbox in Sandboxes(again)] == ["abc"]
+    again.close()
 
 
-def test_created_at_only_grows_when_the_clock_steps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandboxes = Sandboxes(Store(tmp_path / "db"))
+def test_created_at_only_grows_when_the_clock_steps_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandboxes = Sandboxes(store)
     first = sandboxes.next_created_at()
     monkeypatch.setattr("time.time_ns", lambda: 1)
     assert sandboxes.next_created_at() == first + 1
 
 
-def test_a_configuration_that_is_no_message_is_set_aside(tmp_path: Path) -> None:
-    store = Store(tmp_path / "db")
+def test_a_configuration_that_is_no_message_is_set_aside(store: Store) -> None:
     store.table("sandboxes", SandboxRecord).put("x", record("x", config=b"\xff\xff\xff"))
     assert list(Sandboxes(store)) == []
     assert store.quarantined() == 1

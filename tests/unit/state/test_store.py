@@ -20,10 +20,12 @@ def test_records_survive_reopening(tmp_path: Path) -> None:
     store = Store(tmp_path / "db")
     store.table("things", Thing).put("a", Thing("one", b"\xff\x00", 7))
     store.close()
-    again = Store(tmp_path / "db").table("things", Thing)
+    store = Store(tmp_path / "db")
+    again = store.table("things", Thing)
     assert again.get("a") == Thing("one", b"\xff\x00", 7)
     assert "a" in again
     assert len(again) == 1
+    store.close()
 
 
 def test_database_is_for_root_only(tmp_path: Path) -> None:
@@ -48,6 +50,7 @@ def test_one_bad_record_is_set_aside_and_the_others_load(tmp_path: Path) -> None
     store = Store(tmp_path / "db")
     assert store.table("things", Thing).keys() == ["good"]
     assert store.quarantined() == 2, "the rows stay for a person to look at"
+    store.close()
 
 
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
@@ -57,7 +60,27 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
         table.put("a", Thing("a"))
         raise RuntimeError
     store.close()
-    assert len(Store(tmp_path / "db").table("things", Thing)) == 0
+    store = Store(tmp_path / "db")
+    assert len(store.table("things", Thing)) == 0
+    store.close()
+
+
+def test_a_transaction_that_fails_leaves_memory_as_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db")
+    table = store.table("things", Thing)
+    for name in ("changed", "removed"):
+        table.put(name, Thing("before"))
+    with pytest.raises(RuntimeError), store.transaction():  # noqa: PT012 - the block is what is tested
+        table.put("changed", Thing("after"))
+        table.put("changed", Thing("again"))
+        table.put("new", Thing("after"))
+        table.delete("removed")
+        assert table.get("changed") == Thing("again"), "within it, all of it is seen"
+        raise RuntimeError
+    assert {key: table.get(key) for key in ("changed", "removed", "new")} == {
+        "changed": Thing("before"), "removed": Thing("before"), "new": None,
+    }  # fmt: skip
+    store.close()
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

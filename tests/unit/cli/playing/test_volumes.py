@@ -90,7 +90,4 @@ def test_sub_paths_stay_in_their_volume(tmp_path: Path) -> None:
     assert resolved("new/one") == "new/one"
     assert (volume / "new/one").is_dir()
     assert resolved("up") == "."
-    with pytest.raises(InvalidArgument, match=r"^spec.x: 'out/x' in the volume can't be used: .*No such file"):
-        resolved("out/x")
-    (volume / "etc").mkdir()
-    assert resolved("out/x") == "etc/x", "the link means the volume's own /etc"
+    assert resolved("out/x") == "etc/x", "the link means the volume's own /etc, which is made"

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
+
 from bench import pods, processes
 from bench.measures.base import Ground
 from bench.peers import Peer
@@ -69,12 +71,22 @@ def _lists(peer: Peer, ground: Ground, one: pods.Running) -> None:
         "ListImages": lambda: images.ListImages(api_pb2.ListImagesRequest()),
         "ImageFsInfo": lambda: images.ImageFsInfo(api_pb2.ImageFsInfoRequest()),
     }
-    for call in calls.values():
-        call()
+    calls = {name: call for name, call in calls.items() if _is_offered(call)}
     for _ in range(ground.scale.lists):
         for name, call in calls.items():
             with ground.samples.timed(f"lists.{name}", peer.name):
                 call()
+
+
+def _is_offered(call: Callable[[], object]) -> bool:
+    """Not every runtime offers every call; what is missing leaves its cell empty."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+            return False
+        raise
+    return True
 
 
 def _polling(peer: Peer, ground: Ground) -> None:

@@ -15,17 +15,23 @@ import pytest
 
 from podwright.criapi import api_pb2 as pb
 from tests.support.daemon import HELLO, Daemon, container_config, pod_config
+from tests.support.images import HELLO_LAYER, find, listed, marker, pull, registry_config, remove
+from tests.support.play import wait_for
+from tests.support.registry import Registry, push_image, running_registry
 
 pytestmark = pytest.mark.root
 
 NEVER = 1_000_000
+PULLED = "crash/pulled"
 
 
 class CrashingDaemon(Daemon):
     """A daemon that can be told to die at the n-th door."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, runtime="crun")
+    def __init__(self, directory: Path, registry: Registry) -> None:
+        super().__init__(directory, runtime="crun", config=registry_config(directory / "etc"))
+        self.registry = registry
+        self.stored_at_first: list[str] = []
         self.crash_file = directory / "crash-at"
         doors = Path(__file__).parent / "doors"
         self.extra_environment = {"CRASH_AT": str(self.crash_file), "PYTHONPATH": f"{doors}:{os.getcwd()}"}
@@ -41,6 +47,10 @@ class CrashingDaemon(Daemon):
         count.unlink(missing_ok=True)
         return crossed
 
+    def is_dead(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
     def reap(self) -> None:
         """The daemon has killed itself: collect it."""
         self.disconnect()
@@ -48,12 +58,20 @@ class CrashingDaemon(Daemon):
         assert self.process.wait(30) == -9
 
 
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        push_image(running, PULLED, "v1", [HELLO_LAYER, marker("one"), marker("two")])
+        yield running
+
+
 @pytest.fixture
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashingDaemon]:
-    server = CrashingDaemon(tmp_path_factory.mktemp("crash"))
+def daemon(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[CrashingDaemon]:
+    server = CrashingDaemon(tmp_path_factory.mktemp("crash"), registry)
     server.start()
     try:
         server.load_hello()
+        server.stored_at_first = server.stored()
         yield server
     finally:
         if server.process is not None and server.process.poll() is not None:
@@ -67,71 +85,92 @@ def run_pod(daemon: Daemon) -> str:
     return str(daemon.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config)).pod_sandbox_id)
 
 
-def prepare_nothing(_daemon: Daemon) -> None:
+def prepare_nothing(_daemon: CrashingDaemon) -> None:
     return
 
 
-def prepare_pod(daemon: Daemon) -> None:
+def prepare_pulled(daemon: CrashingDaemon) -> None:
+    pull(daemon, daemon.registry.reference(PULLED, "v1"))
+
+
+def prepare_pod(daemon: CrashingDaemon) -> None:
     run_pod(daemon)
 
 
-def prepare_created(daemon: Daemon) -> None:
+def prepare_created(daemon: CrashingDaemon) -> None:
     daemon.create(run_pod(daemon), container_config("main", "sleep", "1000"))
 
 
-def prepare_running(daemon: Daemon) -> None:
+def prepare_running(daemon: CrashingDaemon) -> None:
     daemon.run_container(run_pod(daemon), "sleep", "1000")
 
 
-def prepare_stopped(daemon: Daemon) -> None:
+def prepare_stopped(daemon: CrashingDaemon) -> None:
     prepare_running(daemon)
     daemon.stop_container(daemon.containers()[0].id)
 
 
-def do_run(daemon: Daemon) -> None:
+def do_pull(daemon: CrashingDaemon) -> None:
+    name = daemon.registry.reference(PULLED, "v1")
+    image_id = pull(daemon, name)
+    image = find(daemon, name)
+    assert image is not None
+    assert image.id == image_id
+
+
+def do_remove_image(daemon: CrashingDaemon) -> None:
+    name = daemon.registry.reference(PULLED, "v1")
+    remove(daemon, name)
+    assert find(daemon, name) is None
+    wait_for(lambda: daemon.is_dead() or daemon.stored() == daemon.stored_at_first, daemon.stored)
+
+
+def do_run(daemon: CrashingDaemon) -> None:
     pod = run_pod(daemon)
     assert daemon.pod_status(pod).network.ip
 
 
-def do_create(daemon: Daemon) -> None:
+def do_create(daemon: CrashingDaemon) -> None:
     daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000"))
     assert len(daemon.containers()) == 1
 
 
-def do_start(daemon: Daemon) -> None:
+def do_start(daemon: CrashingDaemon) -> None:
     container = daemon.containers()[0].id
     if daemon.status(container).state == pb.CONTAINER_CREATED:
         daemon.start_container(container)
     assert daemon.status(container).state == pb.CONTAINER_RUNNING
 
 
-def do_stop(daemon: Daemon) -> None:
+def do_stop(daemon: CrashingDaemon) -> None:
     container = daemon.containers()[0].id
     daemon.stop_container(container)
     status = daemon.status(container)
     assert (status.state, status.exit_code) == (pb.CONTAINER_EXITED, 137), "the exit code is not lost"
 
 
-def do_remove(daemon: Daemon) -> None:
+def do_remove(daemon: CrashingDaemon) -> None:
     for container in daemon.containers():
         daemon.remove_container(container.id)
     assert daemon.containers() == []
 
 
-def do_stop_pod(daemon: Daemon) -> None:
+def do_stop_pod(daemon: CrashingDaemon) -> None:
     pod = daemon.pods()[0]
     daemon.stop_pod(pod.id)
     assert daemon.pod_status(pod.id).state == pb.SANDBOX_NOTREADY
 
 
-def do_remove_pod(daemon: Daemon) -> None:
+def do_remove_pod(daemon: CrashingDaemon) -> None:
     for pod in daemon.pods():
         daemon.remove_pod(pod.id)
     assert daemon.pods() == []
 
 
-Verb = tuple[str, Callable[[Daemon], None], Callable[[Daemon], None]]
+Verb = tuple[str, Callable[[CrashingDaemon], None], Callable[[CrashingDaemon], None]]
 VERBS: list[Verb] = [
+    ("pull", prepare_nothing, do_pull),
+    ("remove-image", prepare_pulled, do_remove_image),
     ("run", prepare_nothing, do_run),
     ("create", prepare_pod, do_create),
     ("start", prepare_created, do_start),
@@ -157,16 +196,11 @@ def test_killed_at_every_door(daemon: CrashingDaemon, verb: Verb) -> None:
     for crossing in range(1, doors + 1):
         prepare(daemon)
         daemon.arm(crossing)
-        try:
-            act(daemon)
-        except grpc.RpcError:
-            daemon.reap()
-        else:
+        if not dies(daemon, act):
             # Work that goes on after the answer (a tree removed in the background) has fewer doors this time.
-            daemon.disarm()
             take_down(daemon)
             continue
-        daemon.disarm()
+        daemon.reap()
         daemon.start()
         points_tested += 1
         assert daemon.images.ImageStatus(pb.ImageStatusRequest(image=pb.ImageSpec(image=HELLO))).image.id
@@ -174,12 +208,36 @@ def test_killed_at_every_door(daemon: CrashingDaemon, verb: Verb) -> None:
         take_down(daemon)
 
 
-def take_down(daemon: Daemon) -> None:
+def dies(daemon: CrashingDaemon, act: Callable[[CrashingDaemon], None]) -> bool:
+    """Whether the daemon dies in the call, or in what it does after the answer."""
+    try:
+        act(daemon)
+    except grpc.RpcError:
+        return True
+    finally:
+        daemon.disarm()
+    return daemon.is_dead()
+
+
+def take_down(daemon: CrashingDaemon) -> None:
     for pod in daemon.pods():
         daemon.remove_pod(pod.id)
+    for image in listed(daemon):
+        if HELLO not in image.repo_tags:
+            check_files(daemon, image.id)
+            remove(daemon, image.id)
     assert daemon.pods() == []
     assert daemon.containers() == []
     assert daemon.leftovers() == []
+    daemon.wait_until_stored(daemon.stored_at_first)
+
+
+def check_files(daemon: CrashingDaemon, image_id: str) -> None:
+    """An image that is there is whole."""
+    pod = daemon.run_pod(host_network=True)
+    container = daemon.run_container(pod, "sleep", "1000", image=image_id)
+    assert daemon.exec(container, "cat", "/marks/one", "/marks/two").stdout == b"onetwo"
+    daemon.remove_pod(pod)
 
 
 def test_there_were_enough_points() -> None:

@@ -213,10 +213,14 @@ class Daemon:
         return sorted(str(path.relative_to(self.root)) for path in found if path != snapshots / "layers/0")
 
     def wait_until_nothing_is_stored(self) -> None:
-        """After the last image: deletion goes on in the background for a moment."""
+        """After the last image."""
+        self.wait_until_stored([])
+
+    def wait_until_stored(self, expected: list[str]) -> None:
+        """Deletion goes on in the background for a moment."""
         deadline = time.monotonic() + 5
-        while found := self.stored():
-            assert time.monotonic() < deadline, f"left behind: {found}\n{self.log_tail()}"
+        while (found := self.stored()) != expected:
+            assert time.monotonic() < deadline, f"stored: {found}, not {expected}\n{self.log_tail()}"
             time.sleep(0.02)  # noqa: TID251 - no event loop here
 
     def leftovers(self) -> list[str]:

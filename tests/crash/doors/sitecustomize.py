@@ -12,6 +12,7 @@ import functools
 import os
 import pathlib
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,9 @@ def _cross(door: str) -> None:
         _crossings = 0
         return
     _crossings += 1
-    with open(_FILE + ".count", "w") as count:
+    with open(_FILE + ".new", "w") as count:
         count.write(f"{_crossings} {door}")
+    os.replace(_FILE + ".new", _FILE + ".count")
     if _crossings == limit:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -48,7 +50,7 @@ def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> 
     setattr(owner, name, crossed)
 
 
-if _FILE:
+if _FILE and "serve" in sys.orig_argv:  # the daemon alone, none of its workers
     from podwright.base import files
     from podwright.linux import process, syscalls
     from podwright.state import store

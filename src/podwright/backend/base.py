@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from podwright.base.streams import ProcessStreams, Reader, Writer
 from podwright.container.model import Container
 from podwright.container.stats import ContainerStats
 from podwright.criapi import api_pb2 as pb
@@ -32,6 +33,19 @@ class PodBackend(Protocol):
 
     def sandboxes(self) -> Iterable[Sandbox]: ...
 
+    def require_port_forward(self, sandbox_id: str) -> None:
+        """Asked before a URL is given away. Raises NotFound, AmbiguousId, FailedPrecondition (not ready)."""
+        ...
+
+    async def port_forward(self, sandbox_id: str, port: int, *, incoming: Reader, outgoing: Writer) -> None:
+        """One connection to a port of the pod's loopback, until both directions have ended.
+
+        `incoming` is what the client sends, `outgoing` goes to it and is closed here. A caller that is cancelled
+        ends it. Raises what `require_port_forward` raises, InvalidArgument for a port that is none, Unavailable when
+        nobody listens.
+        """
+        ...
+
 
 class ContainerBackend(Protocol):
     """Containers; the rules of `PodBackend` hold."""
@@ -53,6 +67,35 @@ class ContainerBackend(Protocol):
     def containers(self) -> Iterable[Container]: ...
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult: ...
+
+    def require_exec(self, container_id: str) -> None:
+        """Asked before a URL is given away. Raises NotFound, AmbiguousId, FailedPrecondition (does not run)."""
+        ...
+
+    async def exec(self, container_id: str, command: Sequence[str], *, terminal: bool, streams: ProcessStreams) -> int:
+        """Run a process with the client's streams until it ends: its exit code, 128+n for signal n.
+
+        All output has been written, and the writers closed, before this returns. A client that went away (a stream
+        raises ConnectionError) hangs the process up; a caller that is cancelled kills it. Raises what `require_exec`
+        raises, CommandNotRunnable.
+        """
+        ...
+
+    def require_attach(self, container_id: str, *, terminal: bool) -> None:
+        """Asked before a URL is given away.
+
+        Raises NotFound, AmbiguousId, FailedPrecondition (has ended), InvalidArgument when the container was created
+        otherwise than `terminal` says.
+        """
+        ...
+
+    async def attach(self, container_id: str, *, streams: ProcessStreams) -> None:
+        """Join the streams of the container's first process until it ends or the client goes away.
+
+        Many may be attached at once; each gets the output from now on. The writers are closed before this returns.
+        A caller that is cancelled is detached. Raises NotFound, AmbiguousId, FailedPrecondition.
+        """
+        ...
 
     async def reopen_log(self, container_id: str) -> None: ...
 

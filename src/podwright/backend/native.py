@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from podwright.base.errors import FailedPrecondition
+from podwright.base.errors import FailedPrecondition, Unimplemented
 from podwright.base.inflight import Inflight, Stage
+from podwright.base.streams import ProcessStreams, Reader, Writer
 from podwright.base.tasks import Tasks, gather_all
 from podwright.container import recover as container_recover
+from podwright.container.attach import require_attachable
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.create import create_container
-from podwright.container.exec import exec_sync
+from podwright.container.exec import exec_sync, require_running
 from podwright.container.exits import Exits, monitored
 from podwright.container.model import Container, container_key
 from podwright.container.remove import remove_container
@@ -26,6 +28,7 @@ from podwright.sandbox.collaborators import Collaborators as SandboxCollaborator
 from podwright.sandbox.facts import sandbox_facts
 from podwright.sandbox.model import Sandbox, sandbox_key
 from podwright.sandbox.pause import Pause
+from podwright.sandbox.port_forward import require_forwardable
 from podwright.sandbox.remove import remove_sandbox
 from podwright.sandbox.run import run_sandbox
 from podwright.sandbox.stop import stop_sandbox
@@ -88,6 +91,13 @@ class NativeBackend:
     def sandboxes(self) -> Iterator[Sandbox]:
         return self._pods.sandboxes.visible()
 
+    def require_port_forward(self, sandbox_id: str) -> None:
+        require_forwardable(self.sandbox(sandbox_id))
+
+    async def port_forward(self, sandbox_id: str, port: int, *, incoming: Reader, outgoing: Writer) -> None:
+        self.require_port_forward(sandbox_id)
+        raise Unimplemented("ports of pods can't be forwarded yet")
+
     async def create_container(
         self, sandbox_id: str, config: pb.ContainerConfig, sandbox_config: pb.PodSandboxConfig
     ) -> Container:
@@ -139,6 +149,19 @@ class NativeBackend:
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult:
         return await exec_sync(self._containers, self.container(container_id), command, timeout_s)
+
+    def require_exec(self, container_id: str) -> None:
+        require_running(self.container(container_id))
+
+    async def exec(self, container_id: str, command: Sequence[str], *, terminal: bool, streams: ProcessStreams) -> int:
+        self.require_exec(container_id)
+        raise Unimplemented("interactive exec is not there yet")
+
+    def require_attach(self, container_id: str, *, terminal: bool) -> None:
+        require_attachable(self.container(container_id), terminal=terminal)
+
+    async def attach(self, container_id: str, *, streams: ProcessStreams) -> None:
+        raise Unimplemented("containers can't be attached to yet")
 
     async def reopen_log(self, container_id: str) -> None:
         container = self.container(container_id)

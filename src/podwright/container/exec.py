@@ -26,12 +26,17 @@ class _OnlyProcess(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_OnlyProcess)
 
 
+def require_running(container: Container) -> None:
+    """Raises FailedPrecondition unless processes can be executed in the container."""
+    if not container.running:
+        raise FailedPrecondition(f"container {container.id[:13]} does not run: nothing can be executed in it")
+
+
 async def exec_sync(
     on: Collaborators, container: Container, command: Sequence[str], timeout_s: float | None
 ) -> ExecResult:
     """Raises FailedPrecondition unless the container runs, CommandNotRunnable for a command that isn't there."""
-    if not container.running:
-        raise FailedPrecondition(f"container {container.id[:13]} does not run: nothing can be executed in it")
+    require_running(container)
     runtime = on.handlers.runtime(container.record.handler)
     return await runtime.exec_sync(
         ExecRequest(

@@ -29,6 +29,7 @@ from podwright.container.spec.inspect import host_facts
 from podwright.content.store import ContentStore
 from podwright.cri.image_service import ImageService
 from podwright.cri.interceptors import Interceptors
+from podwright.cri.list_service import ListService
 from podwright.cri.podwright_service import PodwrightService
 from podwright.cri.runtime_service import RuntimeService
 from podwright.cri.server import Server
@@ -161,7 +162,9 @@ class Daemon:
         self._node = Node(self._network, self._handlers, monitor, cgroups, config, self._backend.stages)
         self._server = Server(config.server, Interceptors(self._metrics, lambda: self._serving))
         self._server.serve(
-            api_pb2.DESCRIPTOR.services_by_name["RuntimeService"], RuntimeService(self._backend, self._node, layout)
+            api_pb2.DESCRIPTOR.services_by_name["RuntimeService"],
+            RuntimeService(self._backend, self._node, layout),
+            ListService(self._backend),
         )
         self._server.serve(api_pb2.DESCRIPTOR.services_by_name["ImageService"], ImageService(self._images))
         self._server.serve(podwright_pb2.DESCRIPTOR.services_by_name["Podwright"], PodwrightService(self._images))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+
 from podwright.base.errors import InvalidArgument
 from podwright.cri import render
+from podwright.cri.chunks import chunks
 from podwright.criapi import api_pb2 as pb
+from podwright.image.model import ImageRecord
 from podwright.image.service import Images
 from podwright.registry.base import Credentials, make_credentials
 
@@ -29,11 +33,17 @@ class ImageService:
         return pb.ImageStatusResponse(image=render.image(record), info=info)
 
     async def ListImages(self, request: pb.ListImagesRequest) -> pb.ListImagesResponse:
-        wanted = request.filter.image.image
-        if wanted:
-            record = self._images.get(wanted)
-            return pb.ListImagesResponse(images=[] if record is None else [render.image(record)])
-        return pb.ListImagesResponse(images=[render.image(record) for record in self._images.list()])
+        return pb.ListImagesResponse(images=map(render.image, self._matching(request.filter)))
+
+    async def StreamImages(self, request: pb.StreamImagesRequest) -> AsyncIterator[pb.StreamImagesResponse]:
+        for chunk in chunks(map(render.image, self._matching(request.filter))):
+            yield pb.StreamImagesResponse(images=chunk)
+
+    def _matching(self, wanted: pb.ImageFilter) -> Sequence[ImageRecord]:
+        if not wanted.image.image:
+            return list(self._images.list())
+        record = self._images.get(wanted.image.image)
+        return [] if record is None else [record]
 
     async def RemoveImage(self, request: pb.RemoveImageRequest) -> pb.RemoveImageResponse:
         await self._images.remove(_image_name(request.image, "image.image"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,17 @@ class Server:
             ]
         )
 
-    def serve(self, descriptor: ServiceDescriptor, service: object) -> None:
-        """Register all methods of a service. `service` has an `async def` by the name of each RPC that it offers."""
-        handlers = {method.name: self._handler(method, service) for method in descriptor.methods}
+    def serve(self, descriptor: ServiceDescriptor, *parts: object) -> None:
+        """Register all methods of a service. Each part has an `async def` by the name of each RPC that it offers."""
+        handlers = {method.name: self._handler(method, parts) for method in descriptor.methods}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(descriptor.full_name, handlers),))
 
-    def _handler(self, method: MethodDescriptor, service: object) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, method: MethodDescriptor, parts: Sequence[object]) -> grpc.RpcMethodHandler[Any, Any]:
         request_type = message_factory.GetMessageClass(method.input_type)
         response_type = message_factory.GetMessageClass(method.output_type)
-        offered: Callable[..., Any] | None = getattr(service, method.name, None)
+        offers: list[Callable[..., Any]] = [getattr(part, method.name) for part in parts if hasattr(part, method.name)]
+        assert len(offers) < 2, f"{method.name} is offered twice"
+        offered = offers[0] if offers else None
         if method.server_streaming and offered is not None:
             assert inspect.isasyncgenfunction(offered), f"{method.name} must be an async generator"
             return grpc.unary_stream_rpc_method_handler(

@@ -162,11 +162,14 @@ class Unpacker:
                 return await asyncio.shield(ended)
             reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                os.set_blocking(reading, True)
-                await worker.send(job, [blob.fd, report_fd, reading])
+                try:
+                    os.set_blocking(reading, True)
+                    await worker.send(job, [blob.fd, report_fd, reading])
+                finally:
+                    os.close(reading)
+                return await self._announce(ended, blob.announced, writing)
             finally:
-                os.close(reading)
-            return await self._announce(ended, blob.announced, writing)
+                os.close(writing)
         except BaseException:
             # The child writes into `target` until it is dead, and the caller is about to remove that.
             await shielded(self._kill(worker, number, ended), name="kill layer job")
@@ -193,7 +196,6 @@ class Unpacker:
         finally:
             teller.cancel()
             await asyncio.wait([teller])
-            os.close(writing)
 
     async def _kill(self, worker: _Connection, number: int, ended: asyncio.Future[int]) -> None:
         if not ended.done():

@@ -6,17 +6,21 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from podwright.base.errors import NotFound
+from podwright.base.errors import InvalidArgument, NotFound
 from podwright.image.gc import _LINGER_S
 from tests.root.image.conftest import Room
 from tests.root.image.test_pull import layer, push_odd
 from tests.support import tars
+from tests.support.fake_registry import Answer, fake_registry
+from tests.support.images import serve_image
 from tests.support.names import unique
-from tests.support.registry import PushedImage, Registry, digest_of, push_image, push_index
+from tests.support.registry import PushedImage, Registry, digest_of, make_image, push_image, push_index
 
 pytestmark = pytest.mark.root
 
@@ -106,23 +110,53 @@ async def test_removal_during_a_pull_of_the_same_layers(room: Room, registry: Re
     assert room.images.get(name) == record
 
 
-async def test_what_a_failed_pull_left_is_kept_a_while_and_then_swept(
-    room: Room, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = layer("good")
-    bad = tars.archive(tars.file(b"../x"))
+async def test_a_pull_that_will_fail_again_leaves_nothing(room: Room, registry: Registry) -> None:
+    good, bad = layer("good"), tars.archive(tars.file(b"../x"))
     name = push_odd(registry, [good, bad], [digest_of(good), digest_of(bad)])
-    with pytest.raises(Exception, match="escapes"):
+    with pytest.raises(InvalidArgument, match="escapes"):
         await room.images.pull(name)
-    await asyncio.sleep(0.1)
+    assert (room.blobs(), room.layers()) == (set(), 0)
+
+
+async def test_what_a_broken_off_pull_left_is_kept_a_while_and_then_swept(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = make_image(unique("app"), "v1", [layer("one"), layer("two")])
+    async with fake_registry() as fake:
+        name = serve_image(fake, image)
+        del fake.blobs[digest_of(image.layers[1])]
+        fake.faults.append(silent_on(digest_of(image.layers[1])))
+        pulling = asyncio.ensure_future(room.images.pull(name))  # noqa: TID251
+        while digest_of(image.layers[0]) not in room.blobs():
+            await asyncio.sleep(0.01)
+        pulling.cancel()
+        await asyncio.wait([pulling])
+        await wait_until(lambda: not any(lease.until == float("inf") for lease in room.images._collector._leases))
     left = room.blobs()
-    assert left
+    assert digest_of(image.layers[0]) in left
     room.images._collector.sweep()
     assert room.blobs() == left, "the kubelet will ask again"
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + _LINGER_S + 1)
     room.images._collector.sweep()
     assert (room.blobs(), room.layers()) == (set(), 0)
+
+
+def silent_on(digest: str) -> Callable[[web.Request], Awaitable[Answer]]:
+    """A fault: this blob never comes."""
+
+    async def fault(request: web.Request) -> Answer:
+        if digest in request.path:
+            await asyncio.sleep(60)
+        return None
+
+    return fault
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_restart_keeps_images_and_drops_what_is_not_whole(room: Room, registry: Registry) -> None:

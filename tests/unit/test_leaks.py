@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,11 @@ async def test_a_child_nobody_waited_for() -> None:
 
 async def test_an_orphan() -> None:
     before = leaks.snapshot()
-    done = await process.run(["sh", "-c", "sleep 0.3 </dev/null >/dev/null 2>&1 & echo $!"])
-    assert leaks.wait_for_leaks(before) == [f"process {int(done.stdout)}: sleep 0.3"]
-    leaks.GRACE_S = 2.0
+    done = await process.run(["sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"])
+    found = leaks.wait_for_leaks(before)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert found == [f"process {int(done.stdout)}: sleep 1000"]
+    leaks.GRACE_S = 5.0
     assert leaks.wait_for_leaks(before) == []
 
 

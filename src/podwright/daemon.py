@@ -86,6 +86,7 @@ class Node:
                 recursive_read_only=features is not None and features.recursive_read_only_mounts,
                 compiled_seccomp=features is not None and features.compiled_seccomp,
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
+                absent_sources_to_reject=self._config.container.absent_mount_sources_to_reject,
             )
         return facts
 
@@ -150,7 +151,7 @@ class Daemon:
         self._images = Images(
             layout=layout, store=self._store, settings=config.image, registry=self._registry,
             content=ContentStore(layout.content), snapshotter=snapshots,
-            in_use=lambda image_id: [c.id for c in containers if c.record.image_id == image_id],
+            in_use=lambda image_id: [c.id for c in containers if c.uses_image(image_id)],
         )  # fmt: skip
         pods = SandboxCollaborators(layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox)
         monitor = Conmon(config.monitor, layout.exits)

@@ -17,8 +17,9 @@ from podwright.base.undo import Undo
 from podwright.container.abi import runs_other_abis
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
-from podwright.container.model import Container, ContainerRecord, ContainerUser, container_key
-from podwright.container.mountpoints import check_mount_points, make_mount_points
+from podwright.container.image_volumes import find_image_volumes, mount_image_volumes
+from podwright.container.model import Container, ContainerRecord, ContainerUser, ImageVolume, container_key
+from podwright.container.mountpoints import check_mount_points, settle_mount_points
 from podwright.container.remove import take_down
 from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
@@ -43,7 +44,7 @@ async def create_container(
     """Make a CREATED container, or leave nothing. Raises InvalidArgument, NotFound (image), AlreadyExists, and what
     the drivers raise."""
     image = find_image(on, config)
-    container = reserve(on, sandbox, config, image)
+    container = reserve(on, sandbox, config, image, find_image_volumes(on.images, config.mounts))
     with log_context(container=container.id[:13]):
         async with Undo("create container") as undo:
             undo.add("take the container down", partial(_abandon, on, exits, container, undo))
@@ -71,7 +72,7 @@ async def _bring_up(
         host=host, request=request, target_pid=_target_pid(on, sandbox, container),
     )  # fmt: skip
     make_host_directories(built)
-    make_mount_points(rootfs, built.spec.mounts, request.sources)
+    built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources)
     make_working_directory(rootfs, built.working_dir)
     bundle = on.layout.bundle(container.id)
     write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
@@ -98,7 +99,10 @@ def find_image(on: Collaborators, config: pb.ContainerConfig) -> ImageRecord:
     return image
 
 
-def reserve(on: Collaborators, sandbox: SandboxFacts, config: pb.ContainerConfig, image: ImageRecord) -> Container:
+def reserve(
+    on: Collaborators, sandbox: SandboxFacts, config: pb.ContainerConfig, image: ImageRecord,
+    volumes: tuple[ImageVolume, ...] = (),
+) -> Container:  # fmt: skip
     """Store the record, before the first side effect."""
     taken = on.containers.by_key(container_key(sandbox.id, config))
     if taken is not None:
@@ -115,6 +119,7 @@ def reserve(on: Collaborators, sandbox: SandboxFacts, config: pb.ContainerConfig
             id=container_id, sandbox_id=sandbox.id, config=config.SerializeToString(), handler=sandbox.handler,
             image_id=image.id, image_ref=image.repo_digests[0] if image.repo_digests else image.id,
             reserved_at=on.containers.next_created_at(), boot=boot_id(), log_path=log_path,
+            image_volumes=volumes,
             cgroups_path=on.cgroups.container_path(sandbox.cgroup_parent, container_id),
             cgroup=on.cgroups.kernel_path(sandbox.cgroup_parent, container_id),
         )
@@ -144,8 +149,9 @@ async def inspect(
 ) -> RequestFacts:
     """What the request refers to on the host, and what the image can run. A thread looks where a mount may hang."""
     config = container.config
+    volumes = await mount_image_volumes(on, container)
     if config.mounts or config.devices or config.linux.security_context.privileged:
-        facts = await in_thread(inspect_request, config, host)
+        facts = await in_thread(partial(inspect_request, config, host, image_volumes=volumes))
     else:
         facts = inspect_request(config, host)
     programs = [*config.command[:1], *image.config.entrypoint[:1], *config.args[:1], *image.config.cmd[:1], ""]

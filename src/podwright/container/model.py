@@ -36,6 +36,13 @@ class ContainerUser(msgspec.Struct, frozen=True, omit_defaults=True):
     supplemental_groups: tuple[int, ...] = ()
 
 
+class ImageVolume(msgspec.Struct, frozen=True):
+    """Mount number `at` of the configuration shows the image `image_id`, whatever name it was asked for by."""
+
+    at: int
+    image_id: str
+
+
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is stored of a container. Times are nanoseconds since the epoch, 0 where it has not happened.
 
@@ -54,6 +61,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     cgroups_path: str = ""
     cgroup: str = ""
     log_path: str = ""
+    image_volumes: tuple[ImageVolume, ...] = ()
     stop_signal: int = 15
     user: ContainerUser = ContainerUser()
     pid: int = 0
@@ -104,6 +112,13 @@ class Container:
     @property
     def finished(self) -> bool:
         return bool(self.record.finished_at)
+
+    def uses_image(self, image_id: str) -> bool:
+        """Whether it was made from the image, or mounts it."""
+        return self.record.image_id == image_id or self.mounts_image(image_id)
+
+    def mounts_image(self, image_id: str) -> bool:
+        return any(volume.image_id == image_id for volume in self.record.image_volumes)
 
     @property
     def process(self) -> ProcessIdentity | None:

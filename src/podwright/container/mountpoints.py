@@ -6,15 +6,19 @@ confinement, so that no runtime has to follow them itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from podwright.base.errors import InvalidArgument
 from podwright.container.spec.facts import MountSource
-from podwright.linux.paths import make_directories_in_root, open_in_root
+from podwright.container.spec.mounts import check_place, in_order
+from podwright.linux.paths import make_directories_in_root, open_in_root, resolve_in_root
 from podwright.oci.runtime_spec import Mount
 
 _RUNTIMES_OWN = ("dev", "proc", "sys")
@@ -34,27 +38,80 @@ def check_mount_points(rootfs: Path) -> None:
             raise InvalidArgument(f"/{name} in the image is not a directory: it can't be run safely")
 
 
-def make_mount_points(rootfs: Path, mounts: Iterable[Mount], sources: Mapping[str, MountSource]) -> None:
-    """Make the directories that mounts need. Raises InvalidArgument.
+def settle_mount_points(rootfs: Path, mounts: Sequence[Mount], sources: Mapping[str, MountSource]) -> list[Mount]:
+    """The mounts with destinations as they are in the tree, symlinks followed, and the directories for them made.
 
-    Runtimes make them too, but crun follows no symlink that leads to nothing: /var/run to a /run that is missing
-    would keep out the service account's volume. `sources`: those of the request, by destination; the runtime's and
-    the pod's own mounts of files need their parent only.
+    Runtimes follow and make them too, but crun follows no symlink that leads to nothing: /var/run to a /run that is
+    missing would keep out the service account's volume. And where a mount really lands decides whether it may be.
+    `sources`: those of the request, by destination; the runtime's and the pod's own mounts of files need their
+    parent only. What lies below another mount is that one's, and left alone. Raises InvalidArgument.
     """
+    settled: list[Mount] = []
+    places: set[str] = {f"/{name}" for name in _RUNTIMES_OWN}
     for mount in mounts:
         source = sources.get(mount.destination)
-        whole = source is not None and source.is_directory
-        directory = mount.destination if whole else posixpath.dirname(mount.destination)
-        if directory.split("/")[1] in _RUNTIMES_OWN:
-            continue
-        try:
-            os.close(open_in_root(rootfs, directory, os.O_PATH))
-        except FileNotFoundError:
-            _make(rootfs, directory, mount.destination)
+        place = mount.destination
+        if not _below(place, places):
+            place = _settle(rootfs, mount.destination, source, places)
+        if source is not None:
+            check_place(place, source, mount.destination)
+        settled.append(mount if place == mount.destination else msgspec.structs.replace(mount, destination=place))
+        places.add(place)
+    return in_order(settled)
 
 
-def _make(rootfs: Path, directory: str, destination: str) -> None:
+def _below(path: str, places: Collection[str]) -> bool:
+    while path != "/":
+        if path in places:
+            return True
+        path = posixpath.dirname(path)
+    return False
+
+
+def _settle(rootfs: Path, destination: str, source: MountSource | None, places: Collection[str]) -> str:
     try:
-        make_directories_in_root(rootfs, directory)
+        return _existing(rootfs, destination, source)
+    except FileNotFoundError:
+        whole = source is not None and source.is_directory
+        return _make(rootfs, destination, whole=whole)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise _cannot(destination, error) from error
+    place = _resolve(rootfs, destination, places)
+    return place if place == "/" or _below(place, places) else _settle(rootfs, place, source, places)
+
+
+def _existing(rootfs: Path, destination: str, source: MountSource | None) -> str:
+    """A destination that is there and needs no symlink: nothing to do. Raises FileNotFoundError, OSError ELOOP."""
+    fd = open_in_root(rootfs, destination, os.O_PATH, follow=False)
+    try:
+        if source is not None and source.is_directory != stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise _unlike(destination, source)
+    finally:
+        os.close(fd)
+    return destination
+
+
+def _make(rootfs: Path, destination: str, *, whole: bool) -> str:
+    """The directory, or the one that a file is to be in; the runtime makes the file."""
+    try:
+        make_directories_in_root(rootfs, destination if whole else posixpath.dirname(destination))
     except (NotADirectoryError, FileNotFoundError) as error:
-        raise InvalidArgument(f"{destination} can't be made in the image: {error.strerror}", field="mounts") from error
+        raise _cannot(destination, error) from error
+    return destination
+
+
+def _resolve(rootfs: Path, destination: str, places: Collection[str]) -> str:
+    try:
+        return resolve_in_root(rootfs, destination, stops=places)
+    except OSError as error:
+        raise _cannot(destination, error) from error
+
+
+def _unlike(destination: str, source: MountSource) -> InvalidArgument:
+    here, there = ("a directory", "is none") if source.is_directory else ("a file", "is a directory")
+    return InvalidArgument(f"{source.path} is {here}, but {destination} in the image {there}", field="mounts")
+
+
+def _cannot(destination: str, error: OSError) -> InvalidArgument:
+    return InvalidArgument(f"{destination} can't be made in the image: {os.strerror(error.errno or 0)}", field="mounts")

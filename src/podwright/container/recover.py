@@ -12,6 +12,7 @@ from podwright.base.files import remove_tree
 from podwright.base.log import get_logger, log_context
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits, monitored
+from podwright.container.image_volumes import sweep_image_volumes
 from podwright.container.model import EXIT_CODE_LOST, Container
 from podwright.container.remove import take_down
 from podwright.linux import mounts
@@ -31,6 +32,7 @@ async def recover_containers(on: Collaborators, exits: Exits) -> None:
                 if not container.finished:
                     _record_loss(on, container, f"could not be recovered: {error}")
     _sweep(on)
+    await sweep_image_volumes(on)
 
 
 async def recover_container(on: Collaborators, exits: Exits, container: Container) -> None:

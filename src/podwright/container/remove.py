@@ -6,6 +6,7 @@ from podwright.base.files import remove_tree
 from podwright.base.log import get_logger
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
+from podwright.container.image_volumes import release_image_volumes
 from podwright.container.model import Container
 from podwright.container.stop import Stopper
 from podwright.linux import mounts
@@ -35,6 +36,7 @@ async def take_down(on: Collaborators, exits: Exits, container: Container) -> No
     exits.forget(container.id)
     release_rootfs(on, container.id)
     await on.snapshots.remove(container.id)
+    await release_image_volumes(on, container)
     bundle = on.layout.bundle(container.id)
     mounts.unmount_tree(bundle)
     remove_tree(bundle)

@@ -25,6 +25,13 @@ class Settings:
             "that have a 32-bit loader or first program, which halves the time to create a container; all: always."
         },
     )
+    absent_mount_sources_to_reject: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Host paths whose absence fails a container that mounts them. Any other one that is missing is\n"
+            "made as a directory, which the kubelet's hostPath volumes without a type count on."
+        },
+    )
     stats_disk_interval_s: float = field(
         default=15.0, metadata={"help": "How old the disk usage of a container in its stats may be, in seconds."}
     )

@@ -73,7 +73,7 @@ def container_status(container: Container) -> pb.ContainerStatus:
         created_at=record.created_at or record.reserved_at, started_at=record.started_at,
         finished_at=record.finished_at, exit_code=record.exit_code, image=named, image_ref=record.image_ref,
         image_id=record.image_id, reason=record.reason, message=record.message, labels=config.labels,
-        annotations=config.annotations, mounts=config.mounts, log_path=record.log_path,
+        annotations=config.annotations, mounts=container_mounts(container), log_path=record.log_path,
         resources=pb.ContainerResources(linux=config.linux.resources),
         user=pb.ContainerUser(
             linux=pb.LinuxContainerUser(
@@ -81,6 +81,18 @@ def container_status(container: Container) -> pb.ContainerStatus:
             )
         ),
     )  # fmt: skip
+
+
+def container_mounts(container: Container) -> Sequence[pb.Mount]:
+    """The request's mounts. Images by id and digest: the kubelet keeps an image only if the id equals Image.id, and
+    shows the digest as the volume's imageRef (KEP-5365)."""
+    mounts = list(container.config.mounts)
+    for volume in container.record.image_volumes:
+        mount = pb.Mount()
+        mount.CopyFrom(mounts[volume.at])
+        mount.image.image = mount.image.image_ref = volume.image_id
+        mounts[volume.at] = mount
+    return mounts
 
 
 def user_image(config: pb.ContainerConfig) -> str:

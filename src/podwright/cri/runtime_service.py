@@ -60,7 +60,7 @@ class RuntimeService:
             status=pb.RuntimeStatus(conditions=conditions),
             info=self._node.info() if request.verbose else {},
             runtime_handlers=[render.runtime_handler(name, f) for name, f in self._node.handlers().items()],
-            features=pb.RuntimeFeatures(supplemental_groups_policy=True),
+            features=pb.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
         )
 
     async def RuntimeConfig(self, request: pb.RuntimeConfigRequest) -> pb.RuntimeConfigResponse:

@@ -11,7 +11,7 @@ from podwright.image.store import ImageStore
 log = get_logger(__name__)
 
 InUse = Callable[[str], Sequence[str]]
-"""Ids of the containers that were made from an image id."""
+"""Ids of the containers that were made from an image id, or mount it."""
 
 
 def remove_image(images: ImageStore, collector: Collector, name_or_id: str, in_use: InUse) -> None:

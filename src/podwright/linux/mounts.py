@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from podwright.linux import syscalls as sys
@@ -55,15 +56,34 @@ def mounts_under(directory: Path) -> list[MountInfo]:
     return [m for m in mountinfo() if m.target == top or m.target.startswith(top.rstrip("/") + "/")]
 
 
+class MountTable:
+    """The mounts of one moment, read when first asked: for many questions about them."""
+
+    @cached_property
+    def _by_id(self) -> dict[int, MountInfo]:
+        return {m.mount_id: m for m in mountinfo()}
+
+    def holding(self, path: Path) -> MountInfo | None:
+        """The mount that holds `path`, or will hold it when it is made; None for one of another mount namespace.
+
+        The kernel says which: where a mount hides another one, comparing paths would be wrong. proc(5), fdinfo.
+        """
+        while True:
+            try:
+                fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+                break
+            except (FileNotFoundError, NotADirectoryError):
+                path = path.parent
+        try:
+            info = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        finally:
+            os.close(fd)
+        return self._by_id.get(int(info.partition("mnt_id:")[2].split()[0]))
+
+
 def mount_of(path: Path) -> MountInfo | None:
     """The mount that holds `path` (which need not exist)."""
-    real = os.path.realpath(path)
-    best: MountInfo | None = None
-    for m in mountinfo():
-        inside = real == m.target or m.target == "/" or real.startswith(m.target + "/")
-        if inside and (best is None or len(m.target) >= len(best.target)):
-            best = m
-    return best
+    return MountTable().holding(path)
 
 
 def bind(source: Path | str, target: Path | str, *, recursive: bool = False, read_only: bool = False) -> None:

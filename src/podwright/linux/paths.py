@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import stat
+from collections.abc import Container
 from pathlib import Path
 
 from podwright.base.errors import InvalidArgument, ResourceExhausted
@@ -14,13 +16,58 @@ _MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _CONFINED = sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_MAGICLINKS
 
 
-def open_in_root(root: Path, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
-    """Open `path` as a process chrooted to `root` would, symlinks included. openat2(2), RESOLVE_IN_ROOT."""
+def open_in_root(root: Path, path: str, flags: int = os.O_RDONLY, mode: int = 0, *, follow: bool = True) -> int:
+    """Open `path` as a process chrooted to `root` would, symlinks included. openat2(2), RESOLVE_IN_ROOT.
+
+    Without `follow` a symlink anywhere in it is ELOOP.
+    """
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return sys.openat2(root_fd, path.lstrip("/") or ".", flags, mode, _CONFINED)
+        resolve = _CONFINED if follow else _CONFINED | sys.RESOLVE_NO_SYMLINKS
+        return sys.openat2(root_fd, path.lstrip("/") or ".", flags, mode, resolve)
     finally:
         os.close(root_fd)
+
+
+def resolve_in_root(root: Path, path: str, *, stops: Container[str] = ()) -> str:
+    """Where `path` leads for a process chrooted to `root`: absolute in the tree, free of symlinks. What is missing
+    stays as it is, and so does what lies below a path in `stops`, which is another tree.
+
+    Raises OSError: ENOTDIR, ELOOP.
+    """
+    left, here, links = _parts(path)[::-1], list[str](), 0
+    while left:
+        name = left.pop()
+        if name == "..":
+            here = here[:-1]
+            continue
+        if "/" + "/".join(here) in stops:
+            return posixpath.normpath("/" + "/".join([*here, name, *left[::-1]]))
+        target = _link_in_root(root, here, name)
+        if target is None:
+            here.append(name)
+            continue
+        if (links := links + 1) > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        here = [] if target.startswith("/") else here
+        left += _parts(target)[::-1]
+    return "/" + "/".join(here)
+
+
+def _link_in_root(root: Path, parent: list[str], name: str) -> str | None:
+    """What the symlink `name` says; None when it is none, or missing."""
+    try:
+        parent_fd = open_in_root(root, "/".join(parent), os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.readlink(name, dir_fd=parent_fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+        return None
+    finally:
+        os.close(parent_fd)
 
 
 def read_in_root(root: Path, path: str, *, limit_bytes: int) -> bytes | None:

@@ -22,7 +22,7 @@ class Layout:
         """Make the directories, with modes that keep other users out; existing ones are tightened."""
         for path in (
             self.root, self.run, self.content, self.snapshots, self.trash,
-            self.sandboxes, self.containers, self.exits, self.runtime_roots,
+            self.sandboxes, self.containers, self.image_volumes, self.exits, self.runtime_roots,
         ):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
@@ -57,6 +57,11 @@ class Layout:
     @property
     def containers(self) -> Path:
         return self.run / "containers"
+
+    @property
+    def image_volumes(self) -> Path:
+        """Images that containers mount as volumes, each mounted once; `container/image_volumes.py` owns the inside."""
+        return self.run / "image-volumes"
 
     @property
     def exits(self) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwright.linux.paths import make_directories_in_root
+from podwright.linux.paths import make_directories_in_root, open_in_root, resolve_in_root
 
 
 @pytest.fixture
@@ -47,6 +47,47 @@ def test_directories_are_made_inside(tree: Path, path: str, real: str) -> None:
     assert make_directories_in_root(tree, path) == real
     assert (tree / real.lstrip("/")).is_dir()
     assert os.listdir(tree.parent / "outside") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "real"),
+    [
+        ("/", "/"),
+        ("/a/./b//", "/a/b"),
+        ("new/x", "/new/x"),
+        ("/absolute/x", "/a/b/x"),
+        ("/chain/y", "/not/there/deeper/y"),
+        ("/up/x", "/outside/x"),
+        ("/a/back/absolute", "/a/b"),
+        ("/fd/x", "/proc/self/fd/7/x"),
+    ],
+)
+def test_where_a_path_leads(tree: Path, path: str, real: str) -> None:
+    before = sorted(tree.rglob("*"))
+    assert resolve_in_root(tree, path) == real
+    assert sorted(tree.rglob("*")) == before, "nothing is made"
+
+
+def test_links_below_another_tree_are_not_followed(tree: Path) -> None:
+    """Where something will be mounted, what is there now does not count."""
+    (tree / "a/b/link").symlink_to("/host")
+    (tree / "to-a").symlink_to("a/b/../b")
+    assert resolve_in_root(tree, "/to-a/link/x", stops={"/a/b"}) == "/a/b/link/x"
+    assert resolve_in_root(tree, "/a/b/link/x", stops={"/a"}) == "/a/b/link/x"
+    assert resolve_in_root(tree, "/to-a/../b/link", stops={"/a/b"}) == "/a/b/link"
+
+
+def test_where_a_path_can_not_lead(tree: Path) -> None:
+    for path, number in (("/loop", errno.ELOOP), ("/file/x", errno.ENOTDIR)):
+        with pytest.raises(OSError, match=os.strerror(number)):
+            resolve_in_root(tree, path)
+
+
+def test_an_open_that_follows_nothing(tree: Path) -> None:
+    os.close(open_in_root(tree, "/a/b", os.O_PATH, follow=False))
+    for path in ("/absolute", "/relative/x", "/loop"):
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            open_in_root(tree, path, os.O_PATH, follow=False)
 
 
 def test_a_link_to_the_host_stays_inside(tree: Path) -> None:

@@ -68,6 +68,7 @@ class HostFacts:
     CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro` mounts.
     `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
     `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
+    `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
     """
 
     capabilities: frozenset[str]
@@ -77,24 +78,31 @@ class HostFacts:
     compiled_seccomp: bool = False
     hostname: str = ""
     allowed_annotations: tuple[str, ...] = ()
+    absent_sources_to_reject: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class MountSource:
-    """A mount's host path, symlinks resolved. `shared`, `slave`: the propagation of the mount it lies on."""
+    """A mount's host path, symlinks resolved. `shared`, `slave`: the propagation of the mount it lies on, which hangs
+    at `mount_point`.
+
+    `procfs`: it is a proc file system's root.
+    """
 
     path: Path
     exists: bool = True
     is_directory: bool = True
     shared: bool = False
     slave: bool = False
+    mount_point: str = "/"
+    procfs: bool = False
 
 
 @dataclass(frozen=True)
 class RequestFacts:
     """What `inspect.py` found on the host for one request.
 
-    `sources`: by container path of the request's mounts. `devices`: nodes to make, with the access each is given.
+    `sources`: by destination of the request's mounts. `devices`: nodes to make, with the access each is given.
     `seccomp`: the encoded profile where the request names a file. `seccomp_filter`: the profile compiled, '' where
     it isn't. `all_abis`: whether the default profile names the machine's other ABIs.
     """

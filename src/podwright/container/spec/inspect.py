@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,10 +17,11 @@ import msgspec
 from podwright.base.errors import InvalidArgument, NotFound, Unimplemented
 from podwright.container.spec.devices import checked_permissions
 from podwright.container.spec.facts import HostFacts, MountSource, RequestFacts
+from podwright.container.spec.mounts import mount_destination
 from podwright.container.spec.security import UNCONFINED, capabilities, seccomp_profile
 from podwright.criapi import api_pb2 as pb
 from podwright.linux.capability_sets import bounding_and_permitted
-from podwright.linux.mounts import mount_of
+from podwright.linux.mounts import MountTable
 from podwright.oci.runtime_spec import Device
 from podwright.security.capabilities import DEFAULT_CAPABILITIES
 from podwright.security.limits import oom_score_adj_floor
@@ -33,14 +35,13 @@ _TYPES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 
 
 def inspect_request(
-    config: pb.ContainerConfig, host: HostFacts, *, image_volumes: dict[str, Path] | None = None
+    config: pb.ContainerConfig, host: HostFacts, *, image_volumes: Mapping[int, Path] | None = None
 ) -> RequestFacts:
-    """What the request refers to. `image_volumes`: where images that it mounts lie, by container path.
+    """What the request refers to. `image_volumes`: where images that it mounts lie, by the mount's number.
 
     Raises InvalidArgument, NotFound.
     """
-    volumes = image_volumes or {}
-    sources = {m.container_path: mount_source(m, i, volumes) for i, m in enumerate(config.mounts)}
+    sources = mount_sources(config.mounts, image_volumes or {}, host)
     if config.CDI_devices:
         raise Unimplemented(f"CDI device {config.CDI_devices[0].name!r}: CDI is not supported")
     security = config.linux.security_context
@@ -51,15 +52,26 @@ def inspect_request(
     return RequestFacts(sources=sources, devices=tuple(devices), seccomp=profile, seccomp_filter=program)
 
 
-def mount_source(mount: pb.Mount, index: int, volumes: dict[str, Path]) -> MountSource:
-    """The host side of a mount, symlinks followed. A path that is missing is a directory to be made."""
-    field = f"mounts[{index}]"
-    if mount.HasField("image") and mount.image.image:
-        if mount.host_path or not mount.readonly:
-            raise InvalidArgument("an image volume has no host_path and must be readonly", field=field)
-        if mount.container_path not in volumes:
-            raise Unimplemented(f"{field}: image volumes are not supported")
-        return MountSource(volumes[mount.container_path])
+def mount_sources(
+    mounts: Iterable[pb.Mount], image_volumes: Mapping[int, Path], host: HostFacts
+) -> dict[str, MountSource]:
+    """The host side of each mount, by destination."""
+    table = MountTable()
+    sources = {}
+    for at, mount in enumerate(mounts):
+        field = f"mounts[{at}]"
+        destination = mount_destination(mount.container_path, field)
+        volume = image_volumes.get(at)
+        if volume is None:
+            sources[destination] = _host_path(mount, destination, field, host, table)
+        else:
+            # Nothing is ever mounted below an image's files, so that any propagation from there will do.
+            sources[destination] = MountSource(volume, is_directory=volume.is_dir(), slave=True)
+    return sources
+
+
+def _host_path(mount: pb.Mount, destination: str, field: str, host: HostFacts, table: MountTable) -> MountSource:
+    """A path of the host, symlinks followed. One that is missing is a directory to be made."""
     if not mount.host_path.startswith("/") or "\0" in mount.host_path:
         raise InvalidArgument(f"host_path {mount.host_path!r} must be an absolute path", field=field)
     try:
@@ -67,13 +79,19 @@ def mount_source(mount: pb.Mount, index: int, volumes: dict[str, Path]) -> Mount
         info = path.stat() if path.exists() else None
     except OSError as error:
         raise InvalidArgument(f"host_path {mount.host_path} can't be used: {error.strerror}", field=field) from error
-    shared = slave = False
-    if mount.propagation != pb.PROPAGATION_PRIVATE and (under := mount_of(path)) is not None:
-        shared, slave = under.shared, under.slave
-    return MountSource(
-        path, exists=info is not None, is_directory=info is None or stat.S_ISDIR(info.st_mode), shared=shared,
-        slave=slave,
-    )  # fmt: skip
+    if info is None and os.path.normpath(mount.host_path) in host.absent_sources_to_reject:
+        raise NotFound(
+            f"{field}: host_path {mount.host_path} does not exist, and container.absent_mount_sources_to_reject "
+            "says that it must not be made"
+        )
+    source = MountSource(path, exists=info is not None, is_directory=info is None or stat.S_ISDIR(info.st_mode))
+    if mount.propagation == pb.PROPAGATION_PRIVATE and destination != "/proc":
+        return source
+    under = table.holding(path)
+    if under is None:
+        return source
+    is_procfs = under.fstype == "proc" and under.target == os.fspath(path)
+    return replace(source, shared=under.shared, slave=under.slave, mount_point=under.target, procfs=is_procfs)
 
 
 def host_devices() -> Iterator[tuple[Device, str]]:
@@ -145,6 +163,7 @@ def host_facts(
     recursive_read_only: bool,
     compiled_seccomp: bool = False,
     allowed_annotations: tuple[str, ...] = (),
+    absent_sources_to_reject: tuple[str, ...] = (),
 ) -> HostFacts:
     """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
     granted = bounding_and_permitted()
@@ -158,4 +177,5 @@ def host_facts(
         compiled_seccomp=compiled_seccomp,
         hostname=os.uname().nodename,
         allowed_annotations=allowed_annotations,
+        absent_sources_to_reject=tuple(map(os.path.normpath, absent_sources_to_reject)),
     )

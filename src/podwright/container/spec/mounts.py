@@ -8,7 +8,7 @@ nothing is hidden by accident. mount(8), mount_namespaces(7).
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from podwright.base.errors import InvalidArgument, PrefixedError
 from podwright.container.spec.facts import HostFacts, MountSource, SandboxFacts
@@ -21,6 +21,10 @@ _PROPAGATION = {
     pb.PROPAGATION_HOST_TO_CONTAINER: "rslave",
     pb.PROPAGATION_BIDIRECTIONAL: "rshared",
 }
+_LXCFS_FILES = frozenset(
+    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
+    "net/dev", "sys/kernel/ns_last_pid")
+)  # fmt: skip
 # Options of mount_options that say how a file system may be used; anything else could undo what we decide.
 _ALLOWED_OPTIONS = frozenset(
     {"noexec", "exec", "nodev", "dev", "nosuid", "suid", "noatime", "nodiratime", "relatime", "nosymfollow"}
@@ -30,17 +34,26 @@ _ALLOWED_OPTIONS = frozenset(
 def plan_mounts(
     config: pb.ContainerConfig, sandbox: SandboxFacts, host: HostFacts, sources: Mapping[str, MountSource]
 ) -> list[Mount]:
-    """All mounts in order. `sources` has each request mount's host side, by container path.
+    """All mounts in order. `sources` has each request mount's host side, by destination.
 
     Raises InvalidArgument for a mount that can't be, PrefixedError RROUnsupported.
     """
     security = config.linux.security_context
-    asked = [_requested(mount, index, host, sources) for index, mount in enumerate(config.mounts)]
-    taken = {mount.destination for mount in asked}
-    system = [m for m in _system(sandbox, privileged=security.privileged) if m.destination not in taken]
-    read_only = security.readonly_rootfs
-    pod = [m for m in _pod_files(sandbox, config, read_only=read_only) if m.destination not in taken]
-    return system + sorted(pod + asked, key=lambda m: m.destination.count("/"))
+    requested = [_requested(mount, index, host, sources) for index, mount in enumerate(config.mounts)]
+    asked = {mount.destination: mount for mount in requested}  # of two at one place the later one is seen
+    system = [m for m in _system(sandbox, privileged=security.privileged) if not _replaced(m, asked)]
+    pod = [m for m in _pod_files(sandbox, read_only=security.readonly_rootfs) if m.destination not in asked]
+    return in_order([*system, *pod, *asked.values()])
+
+
+def in_order(mounts: Iterable[Mount]) -> list[Mount]:
+    """Parents before children, else as they came."""
+    return sorted(mounts, key=lambda mount: mount.destination.count("/"))
+
+
+def _replaced(system: Mount, asked: Collection[str]) -> bool:
+    """A /dev of the request's has its own terminals and queues."""
+    return system.destination in asked or ("/dev" in asked and system.destination.startswith("/dev/"))
 
 
 def rootfs_propagation(mounts: Iterable[pb.Mount]) -> str:
@@ -70,7 +83,7 @@ def _system(sandbox: SandboxFacts, *, privileged: bool) -> Iterator[Mount]:
     yield Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=[*_GENERIC, "relatime", access])
 
 
-def _pod_files(sandbox: SandboxFacts, config: pb.ContainerConfig, *, read_only: bool) -> Iterator[Mount]:
+def _pod_files(sandbox: SandboxFacts, *, read_only: bool) -> Iterator[Mount]:
     """The pod's /dev/shm and its files in /etc; the files are writable where the rootfs is."""
     access = "ro" if read_only else "rw"
     files = (
@@ -89,11 +102,10 @@ def _pod_files(sandbox: SandboxFacts, config: pb.ContainerConfig, *, read_only: 
 
 def _requested(mount: pb.Mount, index: int, host: HostFacts, sources: Mapping[str, MountSource]) -> Mount:
     field = f"mounts[{index}]"
-    destination = _destination(mount.container_path, field)
-    source = sources.get(mount.container_path)
-    if source is None:
-        raise InvalidArgument(f"no host path for {mount.container_path!r}", field=field)
+    destination = mount_destination(mount.container_path, field)
+    source = sources[destination]
     _check_propagation(mount, source, field)
+    _check_id_mappings(mount, field)
     options = ["rbind", _PROPAGATION[mount.propagation], _access(mount, host, field)]
     options += _extra_options(mount, field)
     return Mount(
@@ -102,7 +114,7 @@ def _requested(mount: pb.Mount, index: int, host: HostFacts, sources: Mapping[st
     )  # fmt: skip
 
 
-def _destination(path: str, field: str) -> str:
+def mount_destination(path: str, field: str) -> str:
     """An absolute, plain path: a runtime that resolves it sees the same words that we sorted by."""
     if not path or "\0" in path:
         raise InvalidArgument("container_path is missing or holds a NUL character", field=field)
@@ -125,9 +137,26 @@ def _access(mount: pb.Mount, host: HostFacts, field: str) -> str:
     return "rro"
 
 
+def check_place(destination: str, source: MountSource, container_path: str) -> None:
+    """Nothing may hide what a runtime protects below /proc, by whatever links a path leads there.
+
+    What stands in for a file of /proc decides whether an AppArmor profile or a read-only path holds
+    (CVE-2019-16884, CVE-2025-52881). The files that LXCFS replaces are harmless; runc has the same list.
+    """
+    words = f"container_path {container_path!r}" + (
+        f" leads to {destination} and" if destination != container_path else ""
+    )
+    if destination == "/":
+        raise InvalidArgument(f"{words} can't be the root directory", field="mounts")
+    if destination == "/proc" and source.procfs:
+        return
+    if destination == "/proc" or (destination.startswith("/proc/") and destination not in _LXCFS_FILES):
+        raise InvalidArgument(f"{words} can't be mounted on: it would hide the kernel's files", field="mounts")
+
+
 def _check_propagation(mount: pb.Mount, source: MountSource, field: str) -> None:
     """mount_namespaces(7): what isn't shared on the host can't be propagated to or from a container."""
-    hint = f"make the mount that holds {source.path} shared (mount --make-rshared)"
+    hint = f"make the mount that holds {source.path} shared (mount --make-rshared {source.mount_point})"
     if mount.propagation == pb.PROPAGATION_BIDIRECTIONAL and not source.shared:
         raise InvalidArgument(f"bidirectional propagation needs a shared mount: {hint}", field=field)
     if mount.propagation == pb.PROPAGATION_HOST_TO_CONTAINER and not (source.shared or source.slave):
@@ -143,6 +172,15 @@ def _extra_options(mount: pb.Mount, field: str) -> list[str]:
                 f"mount option {option!r} is not one of {', '.join(sorted(_ALLOWED_OPTIONS))}", field=field
             )
     return list(mount.mount_options)
+
+
+def _check_id_mappings(mount: pb.Mount, field: str) -> None:
+    """mount_setattr(2), "ID-mapped mounts": users and groups are mapped together."""
+    if bool(mount.uidMappings) != bool(mount.gidMappings):
+        raise InvalidArgument("uidMappings and gidMappings must be given together", field=field)
+    for mapping in (*mount.uidMappings, *mount.gidMappings):
+        if not mapping.length:
+            raise InvalidArgument("an id mapping can't have the length 0", field=field)
 
 
 def id_mappings(given: Iterable[pb.IDMapping]) -> list[IdMapping]:

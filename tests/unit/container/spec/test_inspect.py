@@ -45,19 +45,38 @@ def test_bad_host_paths(path: str) -> None:
 
 def test_propagation_is_that_of_the_mount_below() -> None:
     source = inspect_request(config(host_path="/proc", propagation=pb.PROPAGATION_BIDIRECTIONAL), HOST).sources["/m"]
-    assert source.path == Path("/proc")
+    assert (source.path, source.mount_point) == (Path("/proc"), "/proc")
+
+
+def test_the_source_of_a_mount_on_proc() -> None:
+    def is_procfs(host_path: str) -> bool:
+        asked = pb.ContainerConfig(mounts=[pb.Mount(container_path="/proc", host_path=host_path)])
+        return inspect_request(asked, HOST).sources["/proc"].procfs
+
+    assert [is_procfs(path) for path in ("/proc", "/proc/sys", "/tmp", "/nowhere")] == [True, False, False, False]
+
+
+def test_host_paths_that_are_not_made(tmp_path: Path) -> None:
+    picky = host_facts(unified_cgroups=True, recursive_read_only=False, absent_sources_to_reject=(f"{tmp_path}/gone/",))
+    for path in (tmp_path / "gone", f"{tmp_path}//gone/"):
+        with pytest.raises(NotFound, match="absent_mount_sources_to_reject"):
+            inspect_request(config(host_path=str(path)), picky)
+    assert not inspect_request(config(host_path=f"{tmp_path}/gone/below"), picky).sources["/m"].exists
+    (tmp_path / "gone").mkdir()
+    assert inspect_request(config(host_path=str(tmp_path / "gone")), picky).sources["/m"].exists
+
+
+def test_sources_go_by_the_destination_as_it_is_mounted(tmp_path: Path) -> None:
+    asked = pb.ContainerConfig(mounts=[pb.Mount(container_path="/a/../b//", host_path=str(tmp_path))])
+    assert list(inspect_request(asked, HOST).sources) == ["/b"]
 
 
 def test_image_volumes(tmp_path: Path) -> None:
     asked = config(image=pb.ImageSpec(image="img"), readonly=True)
-    found = inspect_request(asked, HOST, image_volumes={"/m": tmp_path}).sources["/m"]
-    assert found.path == tmp_path
-    with pytest.raises(Unimplemented):
-        inspect_request(asked, HOST)
-    with pytest.raises(InvalidArgument, match="readonly"):
-        inspect_request(config(image=pb.ImageSpec(image="img")), HOST)
-    with pytest.raises(InvalidArgument, match="host_path"):
-        inspect_request(config(image=pb.ImageSpec(image="img"), readonly=True, host_path="/x"), HOST)
+    assert inspect_request(asked, HOST, image_volumes={0: tmp_path}).sources["/m"].path == tmp_path
+    (tmp_path / "file").touch()
+    found = inspect_request(asked, HOST, image_volumes={0: tmp_path / "file"}).sources["/m"]
+    assert (found.path, found.is_directory) == (tmp_path / "file", False)
 
 
 def test_a_device_and_its_permissions() -> None:

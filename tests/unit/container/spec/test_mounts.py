@@ -8,7 +8,7 @@ import pytest
 
 from podwright.base.errors import InvalidArgument, PrefixedError
 from podwright.container.spec.facts import HostFacts, MountSource, SandboxFacts
-from podwright.container.spec.mounts import plan_mounts, rootfs_propagation
+from podwright.container.spec.mounts import check_place, mount_destination, plan_mounts, rootfs_propagation
 from podwright.criapi import api_pb2 as pb
 from podwright.oci.runtime_spec import Mount
 
@@ -22,7 +22,10 @@ SANDBOX = SandboxFacts(
 def plan(
     config: pb.ContainerConfig, *, sandbox: SandboxFacts = SANDBOX, host: HostFacts = HOST, shared: bool = True
 ) -> list[Mount]:
-    sources = {m.container_path: MountSource(Path(m.host_path), shared=shared) for m in config.mounts}
+    sources = {
+        mount_destination(m.container_path, f"mounts[{at}]"): MountSource(Path(m.host_path), shared=shared)
+        for at, m in enumerate(config.mounts)
+    }
     return plan_mounts(config, sandbox, host, sources)
 
 
@@ -37,8 +40,8 @@ def find(mounts: list[Mount], destination: str) -> Mount:
 def test_what_every_container_has() -> None:
     mounts = plan(request())
     assert [m.destination for m in mounts] == [
-        "/proc", "/dev", "/dev/pts", "/dev/mqueue", "/sys", "/sys/fs/cgroup",
-        "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/dev/shm",
+        "/proc", "/dev", "/sys", "/dev/pts", "/dev/mqueue", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname",
+        "/dev/shm", "/sys/fs/cgroup",
     ]  # fmt: skip
     assert "ro" in find(mounts, "/sys").options
     assert "ro" in find(mounts, "/sys/fs/cgroup").options
@@ -74,6 +77,38 @@ def test_parents_come_before_children_whatever_the_order_asked() -> None:
     destinations = [m.destination for m in mounts]
     assert destinations.index("/a") < destinations.index("/a/b") < destinations.index("/a/b/c")
     assert "/a/b/d" in destinations
+
+
+def test_of_two_mounts_at_one_place_the_later_one_is_seen() -> None:
+    mounts = plan(
+        request(pb.Mount(container_path="/m", host_path="/1"), pb.Mount(container_path="/m/", host_path="/2"))
+    )
+    assert [m.source for m in mounts if m.destination == "/m"] == ["/2"]
+
+
+def test_a_dev_of_the_requests_has_its_own_terminals_and_queues() -> None:
+    destinations = [m.destination for m in plan(request(pb.Mount(container_path="/dev", host_path="/dev")))]
+    assert [d for d in destinations if d.startswith("/dev")] == ["/dev", "/dev/shm"]
+
+
+def test_a_sysfs_of_the_requests_shows_the_containers_cgroups() -> None:
+    destinations = [m.destination for m in plan(request(pb.Mount(container_path="/sys", host_path="/sys")))]
+    assert destinations.index("/sys") < destinations.index("/sys/fs/cgroup")
+
+
+@pytest.mark.parametrize("place", ["/proc", "/proc/self/attr", "/proc/sys", "/proc/cpuinfo/x", "/"])
+def test_places_that_nothing_may_hide(place: str) -> None:
+    with pytest.raises(InvalidArgument, match="/asked"):
+        check_place(place, MountSource(Path("/h")), "/asked")
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [("/proc", MountSource(Path("/proc"), procfs=True)), ("/proc/meminfo", MountSource(Path("/lxcfs/meminfo"))),
+     ("/proc2", MountSource(Path("/h"))), ("/sys/fs/bpf", MountSource(Path("/sys/fs/bpf")))],
+)  # fmt: skip
+def test_places_that_may_be_mounted_on(place: str, source: MountSource) -> None:
+    check_place(place, source, place)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +186,15 @@ def test_id_mappings_are_passed_on() -> None:
     found = find(plan(config), "/m")
     assert [(m.host_id, m.container_id, m.size) for m in found.uid_mappings] == [(100000, 0, 65536)]
     assert found.gid_mappings == found.uid_mappings
+
+
+def test_id_mappings_that_can_not_be() -> None:
+    mapping = pb.IDMapping(host_id=100000, container_id=0, length=65536)
+    with pytest.raises(InvalidArgument, match="together"):
+        plan(request(pb.Mount(container_path="/m", host_path="/h", uidMappings=[mapping])))
+    empty = pb.IDMapping(host_id=1)
+    with pytest.raises(InvalidArgument, match="length 0"):
+        plan(request(pb.Mount(container_path="/m", host_path="/h", uidMappings=[mapping], gidMappings=[empty])))
 
 
 def test_a_user_namespace_without_its_own_network_binds_sysfs() -> None:

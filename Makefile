@@ -29,5 +29,8 @@ bench: setup ## Podwright (crun, runc) against Debian's containerd on the same w
 	@DEBIAN_FRONTEND=noninteractive scripts/setup bench
 	@$(BIN)/python -m bench
 
+conformance: setup ## critest against a daemon of its own; CRITEST names the binary
+	@scripts/conformance
+
 clean: ## remove what the targets above made in the checkout
-	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .bench .conformance .mypy_cache .ruff_cache .pytest_cache

@@ -27,6 +27,8 @@ from podwright.container.model import Containers
 from podwright.container.spec.facts import HostFacts
 from podwright.container.spec.inspect import host_facts
 from podwright.content.store import ContentStore
+from podwright.cri.events import Events
+from podwright.cri.events_service import EventsService
 from podwright.cri.image_service import ImageService
 from podwright.cri.interceptors import Interceptors
 from podwright.cri.list_service import ListService
@@ -161,16 +163,19 @@ class Daemon:
         )  # fmt: skip
         self._backend = NativeBackend(pods, on, self._tasks)
         self._node = Node(self._network, self._handlers, monitor, cgroups, config, self._backend.stages)
+        self._events = Events(self._backend, queue_limit=config.server.max_unread_events)
         self._server = Server(config.server, Interceptors(self._metrics, lambda: self._serving))
         self._server.serve(
             api_pb2.DESCRIPTOR.services_by_name["RuntimeService"],
             RuntimeService(self._backend, self._node, layout),
             ListService(self._backend),
+            EventsService(self._events),
         )
         self._server.serve(api_pb2.DESCRIPTOR.services_by_name["ImageService"], ImageService(self._images))
         self._server.serve(podwright_pb2.DESCRIPTOR.services_by_name["Podwright"], PodwrightService(self._images))
         self._metrics.gauge("sandboxes", "Pods in the store.", lambda: float(len(sandboxes)))
         self._metrics.gauge("containers", "Containers in the store.", lambda: float(len(containers)))
+        self._metrics.gauge("event_listeners", "Open GetContainerEvents streams.", lambda: float(len(self._events)))
         self._metrics.gauge("background_tasks", "Tasks of the daemon.", lambda: float(len(self._tasks)))
 
     async def start(self) -> None:
@@ -197,6 +202,7 @@ class Daemon:
     async def stop(self) -> None:
         """Stop serving. Containers and their monitors run on."""
         notify("STOPPING=1")
+        self._events.close()
         await self._server.stop()
         self._serving = False
         if self._stop_metrics is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from podwright.criapi import podwright_pb2 as own
 from tests.support import play
 from tests.support.command_line import CommandLine
 from tests.support.daemon import HELLO, Daemon
+from tests.support.events import wait
 
 pytestmark = pytest.mark.root
 
@@ -133,6 +135,26 @@ def test_stats(podwright: CommandLine, server: Daemon) -> None:
     assert row[:3] == [main[:12], "main", "busy"]
     assert float(row[3]) > 0
     assert podwright("stats", "-o", "json").json["stats"][0]["attributes"]["id"] == main
+
+
+def test_events(podwright: CommandLine, server: Daemon) -> None:
+    def happen() -> None:
+        wait(lambda: "somebody listens to events" in server.log.read_text(), "the stream to open")
+        server.remove_pod(server.run_pod("unasked"))
+        pod = server.run_pod("told")
+        server.wait_exit(server.run_container(pod, "sh", "-c", "exit 7", name="main"))
+
+    happening = threading.Thread(target=happen)
+    happening.start()
+    lines = podwright.ok("events", "test/told", "--count", "5").splitlines()
+    happening.join()
+    words = [line.split() for line in lines]
+    assert [line[1:3] for line in words] == [
+        ["created", "pod"], ["started", "pod"],
+        ["created", "container"], ["started", "container"], ["stopped", "container"],
+    ]  # fmt: skip
+    assert words[0][4] == "test/told"
+    assert lines[-1].endswith("test/told/main   exit code 7 (Error)")
 
 
 def test_status_version_and_doctor(podwright: CommandLine) -> None:

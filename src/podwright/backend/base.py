@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from podwright.backend.events import LifecycleEvent
 from podwright.base.streams import ProcessStreams, Reader, Writer
 from podwright.container.model import Container
 from podwright.container.stats import ContainerStats
@@ -104,5 +105,13 @@ class ContainerBackend(Protocol):
         ...
 
 
-class Backend(PodBackend, ContainerBackend, Protocol):
+class EventSource(Protocol):
+    """What happens to pods and containers, as it happens."""
+
+    def subscribe(self, listener: Callable[[LifecycleEvent], None]) -> Callable[[], None]:
+        """Call `listener`, which must return at once, for each event from now on; gives the function that ends it."""
+        ...
+
+
+class Backend(PodBackend, ContainerBackend, EventSource, Protocol):
     """Pods and containers of one owner."""

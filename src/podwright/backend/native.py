@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from podwright.backend.events import LifecycleEvent, subscribe
 from podwright.base.errors import FailedPrecondition, Unimplemented
 from podwright.base.inflight import Inflight, Stage
 from podwright.base.streams import ProcessStreams, Reader, Writer
@@ -171,6 +172,9 @@ class NativeBackend:
 
     async def stats(self, container: Container) -> ContainerStats | None:
         return await self._stats.read(container)
+
+    def subscribe(self, listener: Callable[[LifecycleEvent], None]) -> Callable[[], None]:
+        return subscribe(self._pods.sandboxes, self._containers.containers, listener)
 
     def stages(self) -> dict[str, str]:
         """What runs now, and how far it has come; part of the verbose Status."""

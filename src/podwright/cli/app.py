@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "logs"),
     "inspect": ("inspect", "inspect"),
     "stats": ("stats", "stats"),
+    "events": ("events", "events"),
     "stop": ("stop", "stop"),
     "rm": ("rm", "rm"),
     "rmi": ("rmi", "rmi"),

@@ -46,9 +46,11 @@ class Exits:
         """Store the facts of an end, then let the runtime forget the container. Facts come first: Stop shows them."""
         if container.id in self._on.containers and not container.finished:
             reason, message = self._explain(container, ended)
+            # One that ended before the runtime's start returned has run; its start is told before its end.
+            started_at = container.record.started_at or (ended.finished_at_ns if container.starting else 0)
             self._on.containers.update(
-                container.id, finished_at=ended.finished_at_ns, exit_code=ended.exit_code, reason=reason,
-                message=message,
+                container.id, started_at=started_at, finished_at=max(ended.finished_at_ns, started_at),
+                exit_code=ended.exit_code, reason=reason, message=message,
             )  # fmt: skip
             log.info("container ended", exit_code=ended.exit_code, reason=reason)
         if (event := self._ended.pop(container.id, None)) is not None:

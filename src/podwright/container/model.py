@@ -18,6 +18,7 @@ import msgspec
 
 from podwright.base.errors import NotFound
 from podwright.base.ids import PrefixIndex
+from podwright.base.lifecycle import Changes, Step
 from podwright.criapi import api_pb2 as pb
 from podwright.linux.pidfd import ProcessIdentity
 from podwright.state.store import Store
@@ -26,6 +27,9 @@ ContainerKey = tuple[str, str, int]
 
 EXIT_CODE_LOST = 255
 """The exit code of a container whose end nobody saw."""
+
+START_ERROR = "StartError"
+"""The reason of a container that ended because it could not be started."""
 
 
 class ContainerUser(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +86,8 @@ class Container:
 
     def __init__(self, record: ContainerRecord) -> None:
         self.record = record
+        self.starting = False
+        """Whether the runtime starts it this moment: an end seen now is the end of something that ran."""
 
     @property
     def id(self) -> str:
@@ -136,8 +142,21 @@ def container_key(sandbox_id: str, config: pb.ContainerConfig) -> ContainerKey:
     return (sandbox_id, config.metadata.name, config.metadata.attempt)
 
 
+def steps(before: ContainerRecord, after: ContainerRecord) -> Iterator[Step]:
+    """The steps that lie between two states of a record. A start that failed is no start."""
+    if after.created_at and not before.created_at:
+        yield Step.CREATED
+    if after.started_at and not before.started_at and after.reason != START_ERROR:
+        yield Step.STARTED
+    if after.finished_at and not before.finished_at:
+        yield Step.STOPPED
+
+
 class Containers:
-    """All containers, in memory and in the store. `hidden` are those whose CreateContainer has not finished."""
+    """All containers, in memory and in the store. `hidden` are those whose CreateContainer has not finished.
+
+    `changes` tells the steps of their lives, which follow from the facts: whoever stores a fact makes the event.
+    """
 
     def __init__(self, store: Store) -> None:
         self._table = store.table("containers", ContainerRecord)
@@ -147,6 +166,7 @@ class Containers:
         self._prefixes = PrefixIndex("container")
         self._latest = 0
         self.hidden: set[str] = set()
+        self.changes: Changes[Container] = Changes()
         for record in sorted(self._table.values(), key=lambda record: record.reserved_at):
             self._load(record)
 
@@ -178,14 +198,19 @@ class Containers:
         container = self._containers[container_id]
         record = msgspec.structs.replace(container.record, **facts)
         self._table.put(container_id, record)
-        container.record = record
+        before, container.record = container.record, record
         if "config" in facts:
             container.__dict__.pop("config", None)
+        for step in steps(before, record):
+            self.changes.publish(step, container)
         return container
 
     def remove(self, container_id: str) -> None:
+        container, seen = self._containers.get(container_id), container_id not in self.hidden
         self._table.delete(container_id)
         self._forget(container_id)
+        if container is not None and seen:
+            self.changes.publish(Step.DELETED, container)
 
     def quarantine(self, container_id: str, error: str) -> None:
         """Set a record aside that nobody can work with."""

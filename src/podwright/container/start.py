@@ -10,7 +10,7 @@ from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
-from podwright.container.model import Container
+from podwright.container.model import START_ERROR, Container
 from podwright.criapi import api_pb2 as pb
 
 log = get_logger(__name__)
@@ -29,13 +29,15 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
             raise FailedPrecondition(f"container {container.id[:13]} is {state}: only a created one can be started")
         stage("runtime start")
         runtime = on.handlers.runtime(container.record.handler)
+        container.starting = True
         try:
             await runtime.start(container.id)
         except PodwrightError as error:
             await shielded(_record_failure(on, exits, container, error), name="start failed")
             raise
-        # Taken after the start, so that a status never says RUNNING of a process that has not begun; one that
-        # has ended meanwhile was recorded with started_at 0 and gets its start here.
+        finally:
+            container.starting = False
+        # Taken after the start, so that a status never says RUNNING of a process that has not begun.
         on.containers.update(
             container.id, started_at=min(time.time_ns(), container.record.finished_at or time.time_ns())
         )
@@ -46,7 +48,7 @@ async def _record_failure(on: Collaborators, exits: Exits, container: Container,
         return
     now = time.time_ns()
     on.containers.update(
-        container.id, started_at=now, finished_at=now, exit_code=START_FAILED_EXIT_CODE, reason="StartError",
+        container.id, started_at=now, finished_at=now, exit_code=START_FAILED_EXIT_CODE, reason=START_ERROR,
         message=str(error),
     )  # fmt: skip
     await exits.release_runtime(container)

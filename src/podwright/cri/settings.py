@@ -21,6 +21,13 @@ class Settings:
         default=80 * 1024 * 1024,
         metadata={"help": "The largest answer, in bytes. The kubelet itself accepts 16 MiB; crictl more."},
     )
+    max_unread_events: int = field(
+        default=1024,
+        metadata={
+            "help": "How many events a client of GetContainerEvents may leave unread before it is cut off.\n"
+            "Starting a hundred pods at once makes about a thousand."
+        },
+    )
     shutdown_grace_s: float = field(
         default=5.0, metadata={"help": "How long calls may still run after a signal to stop, in seconds."}
     )

@@ -19,6 +19,7 @@ import msgspec
 
 from podwright.base.errors import NotFound
 from podwright.base.ids import PrefixIndex
+from podwright.base.lifecycle import Changes, Step
 from podwright.criapi import api_pb2 as pb
 from podwright.network.base import NetworkResult
 from podwright.state.boot import boot_id
@@ -99,8 +100,19 @@ def sandbox_key(config: pb.PodSandboxConfig) -> SandboxKey:
     return (metadata.name, metadata.namespace, metadata.uid, metadata.attempt)
 
 
+def steps(before: SandboxRecord, after: SandboxRecord) -> Iterator[Step]:
+    """The steps that lie between two states of a record. A pod is there when it is ready, not before."""
+    if after.ready_at and not before.ready_at:
+        yield from (Step.CREATED, Step.STARTED)
+    if after.stopped_at and not before.stopped_at:
+        yield Step.STOPPED
+
+
 class Sandboxes:
-    """All pods, in memory and in the store. `hidden` are those that a running RunPodSandbox has not finished."""
+    """All pods, in memory and in the store. `hidden` are those that a running RunPodSandbox has not finished.
+
+    `changes` tells the steps of their lives, which follow from the facts: whoever stores a fact makes the event.
+    """
 
     def __init__(self, store: Store) -> None:
         self._table = store.table("sandboxes", SandboxRecord)
@@ -109,6 +121,7 @@ class Sandboxes:
         self._prefixes = PrefixIndex("pod sandbox")
         self._latest = 0
         self.hidden: set[str] = set()
+        self.changes: Changes[Sandbox] = Changes()
         for record in sorted(self._table.values(), key=lambda record: record.created_at):
             self._load(record)
 
@@ -139,16 +152,21 @@ class Sandboxes:
         sandbox = self._sandboxes[sandbox_id]
         record = msgspec.structs.replace(sandbox.record, **facts)
         self._table.put(sandbox_id, record)
-        sandbox.record = record
+        before, sandbox.record = sandbox.record, record
+        for step in steps(before, record):
+            self.changes.publish(step, sandbox)
         return sandbox
 
     def remove(self, sandbox_id: str) -> None:
+        seen = sandbox_id not in self.hidden
         self._table.delete(sandbox_id)
         sandbox = self._sandboxes.pop(sandbox_id, None)
         self._prefixes.discard(sandbox_id)
         self.hidden.discard(sandbox_id)
         if sandbox is not None and self._by_key.get(sandbox.key) == sandbox_id:
             del self._by_key[sandbox.key]
+        if sandbox is not None and seen:
+            self.changes.publish(Step.DELETED, sandbox)
 
     def quarantine(self, sandbox_id: str, error: str) -> None:
         """Set a record aside that nobody can work with."""

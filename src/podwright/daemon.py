@@ -89,6 +89,8 @@ class Node:
                 compiled_seccomp=features is not None and features.compiled_seccomp,
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
                 absent_sources_to_reject=self._config.container.absent_mount_sources_to_reject,
+                hugepage_limits=self._cgroups.limits_hugepages(),
+                swap_limits=self._cgroups.limits_swap(),
             )
         return facts
 

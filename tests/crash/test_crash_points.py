@@ -6,6 +6,7 @@ started again, gets the same call again (as the kubelet would repeat it), and is
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from podwright.criapi import api_pb2 as pb
 from tests.support.daemon import HELLO, Daemon, container_config, pod_config
 from tests.support.images import HELLO_LAYER, find, listed, marker, pull, registry_config, remove
+from tests.support.limits import limits_of
 from tests.support.play import wait_for
 from tests.support.registry import Registry, push_image, running_registry
 
@@ -142,6 +144,31 @@ def do_start(daemon: CrashingDaemon) -> None:
     assert daemon.status(container).state == pb.CONTAINER_RUNNING
 
 
+BEFORE = pb.LinuxContainerResources(memory_limit_in_bytes=64 << 20, cpu_quota=50000, cpu_period=100000)
+AFTER = pb.LinuxContainerResources(memory_limit_in_bytes=32 << 20, cpu_quota=20000, cpu_period=100000)
+
+
+def prepare_limited(daemon: CrashingDaemon) -> None:
+    daemon.run_container(run_pod(daemon), "sleep", "1000", resources=BEFORE)
+
+
+def do_update(daemon: CrashingDaemon) -> None:
+    """Called again after a crash, it finds the old limits or the new ones, never some of each."""
+    container = daemon.containers()[0].id
+    assert_in_force(daemon, container)
+    daemon.runtime.UpdateContainerResources(pb.UpdateContainerResourcesRequest(container_id=container, linux=AFTER))
+    assert_in_force(daemon, container)
+    assert daemon.status(container).resources.linux == AFTER
+
+
+def assert_in_force(daemon: CrashingDaemon, container: str) -> None:
+    request = pb.ContainerStatusRequest(container_id=container, verbose=True)
+    response = daemon.runtime.ContainerStatus(request)
+    shown, limits = response.status.resources.linux, limits_of(json.loads(response.info["info"])["pid"])
+    assert shown in (BEFORE, AFTER)
+    assert (shown.memory_limit_in_bytes, shown.cpu_quota) == (limits.memory, limits.quota)
+
+
 def do_stop(daemon: CrashingDaemon) -> None:
     container = daemon.containers()[0].id
     daemon.stop_container(container)
@@ -174,6 +201,7 @@ VERBS: list[Verb] = [
     ("run", prepare_nothing, do_run),
     ("create", prepare_pod, do_create),
     ("start", prepare_created, do_start),
+    ("update", prepare_limited, do_update),
     ("stop", prepare_running, do_stop),
     ("remove", prepare_stopped, do_remove),
     ("stop-pod", prepare_running, do_stop_pod),

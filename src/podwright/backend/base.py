@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from podwright.backend.events import LifecycleEvent
@@ -27,6 +27,12 @@ class PodBackend(Protocol):
     async def stop_sandbox(self, sandbox_id: str) -> None: ...
 
     async def remove_sandbox(self, sandbox_id: str) -> None: ...
+
+    async def update_sandbox(
+        self, sandbox_id: str, overhead: pb.LinuxContainerResources | None, resources: pb.LinuxContainerResources | None
+    ) -> None:
+        """Take note of a pod's new size: its containers' limits together, and what the pod costs beside them."""
+        ...
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """Raises NotFound, AmbiguousId."""
@@ -66,6 +72,12 @@ class ContainerBackend(Protocol):
         ...
 
     def containers(self) -> Iterable[Container]: ...
+
+    async def update_container(
+        self, container_id: str, resources: pb.LinuxContainerResources, annotations: Mapping[str, str]
+    ) -> None:
+        """Change limits: all that are not zero, or none."""
+        ...
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult: ...
 

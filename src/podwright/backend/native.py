@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from podwright.container.remove import remove_container
 from podwright.container.start import start_container
 from podwright.container.stats import ContainerStats, StatsReader
 from podwright.container.stop import Stopper
+from podwright.container.update import update_container
 from podwright.criapi import api_pb2 as pb
 from podwright.runtime.base import ExecResult
 from podwright.sandbox import recover as sandbox_recover
@@ -33,6 +34,7 @@ from podwright.sandbox.port_forward import require_forwardable
 from podwright.sandbox.remove import remove_sandbox
 from podwright.sandbox.run import run_sandbox
 from podwright.sandbox.stop import stop_sandbox
+from podwright.sandbox.update import update_sandbox
 
 
 class NativeBackend:
@@ -85,6 +87,11 @@ class NativeBackend:
         await gather_all(*(self.remove_container(container.id) for container in containers), name="remove containers")
         stage("pod files")
         await remove_sandbox(self._pods, sandbox)
+
+    async def update_sandbox(
+        self, sandbox_id: str, overhead: pb.LinuxContainerResources | None, resources: pb.LinuxContainerResources | None
+    ) -> None:
+        update_sandbox(self._pods, self.sandbox(sandbox_id), overhead, resources)
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         return self._pods.sandboxes.find(sandbox_id)
@@ -147,6 +154,14 @@ class NativeBackend:
 
     def containers(self) -> Iterator[Container]:
         return self._containers.containers.visible()
+
+    async def update_container(
+        self, container_id: str, resources: pb.LinuxContainerResources, annotations: Mapping[str, str]
+    ) -> None:
+        container = self.container(container_id)
+        asked = (resources.SerializeToString(deterministic=True), *sorted(annotations.items()))
+        work = partial(update_container, self._containers, container, resources, annotations)
+        await self._running.join(("update", container.id, asked), f"update {container.id[:13]}", work)
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult:
         return await exec_sync(self._containers, self.container(container_id), command, timeout_s)

@@ -9,9 +9,11 @@ reads counters by path. Containers' own cgroups are made by the OCI runtime, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from podwright.oci.runtime_spec import LinuxResources
 
 Version = Literal["v1", "v2", "hybrid"]
 Naming = Literal["cgroupfs", "systemd"]
@@ -38,13 +40,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits for a pod's cgroup; None leaves one as it is. Bytes, microseconds; `cpu_quota_us` -1: no limit."""
+    """Limits for a cgroup; None leaves one as it is. Bytes, microseconds; `cpu_quota_us` -1: no limit.
+
+    `hugepages`: bytes by page size, which is spelled as the kernel does (2MB, 1GB).
+    """
 
     cpu_shares: int | None = None
     cpu_quota_us: int | None = None
     cpu_period_us: int | None = None
     memory_bytes: int | None = None
     pids: int | None = None
+    hugepages: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,18 @@ class Kernel(Protocol):
     def set_limits(self, path: str, limits: Limits) -> None:
         """Write the limits. Raises InvalidArgument for a value the kernel refuses."""
 
+    def limits_hugepages(self) -> bool:
+        """Whether the kernel can limit huge pages; where it can't, a runtime fails on any such limit."""
+
+    def limits_swap(self) -> bool:
+        """Whether the kernel can limit swap (CONFIG_SWAP, and no swapaccount=0)."""
+
+    def file(self, path: str, name: str) -> str:
+        """Where the cgroup has its file `name` (cpu.shares, memory.max)."""
+
+    def written_by(self, resources: LinuxResources) -> list[str]:
+        """Names of the files that an update to these resources writes."""
+
     def processes(self, path: str) -> list[int]:
         """Pids in the cgroup and below it."""
 
@@ -187,6 +205,21 @@ class CgroupDriver(Protocol):
 
     def remove(self, made: Iterable[str]) -> tuple[str, ...]:
         """Remove those of the directories `made` that are empty now. Returns those that are still in use."""
+
+    def limits_hugepages(self) -> bool:
+        """Whether huge pages can be limited here."""
+
+    def limits_swap(self) -> bool:
+        """Whether swap can be limited here."""
+
+    def set_limits(self, path: str, limits: Limits) -> None:
+        """Write limits to a cgroup's files. Raises InvalidArgument for what the kernel refuses or doesn't have."""
+
+    def save(self, path: str, resources: LinuxResources) -> dict[str, str]:
+        """What is in the files that an update to `resources` writes, by name: what `restore` takes to undo it."""
+
+    def restore(self, path: str, saved: Mapping[str, str]) -> None:
+        """Write saved contents back. A cgroup that is gone: success. Raises InvalidArgument for a refusal."""
 
     async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
         """SIGKILL every process in the cgroup and below it until there is none. Raises DeadlineExceeded."""

@@ -10,13 +10,15 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from podwright.base.errors import DeadlineExceeded, FailedPrecondition
+from podwright.base.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from podwright.base.log import get_logger
+from podwright.cgroup import files
 from podwright.cgroup import naming as names
 from podwright.cgroup.base import CgroupStats, Kernel, Limits, Naming, Version
+from podwright.oci.runtime_spec import LinuxResources
 
 log = get_logger(__name__)
 
@@ -119,6 +121,35 @@ class Cgroups:
 
     def processes(self, path: str) -> list[int]:
         return self._kernel.processes(path)
+
+    def limits_hugepages(self) -> bool:
+        return self._kernel.limits_hugepages()
+
+    def limits_swap(self) -> bool:
+        return self._kernel.limits_swap()
+
+    def set_limits(self, path: str, limits: Limits) -> None:
+        self._kernel.set_limits(path, limits)
+
+    def save(self, path: str, resources: LinuxResources) -> dict[str, str]:
+        found = {name: files.read(self._kernel.file(path, name)) for name in self._kernel.written_by(resources)}
+        return {name: content.decode().strip() for name, content in found.items() if content is not None}
+
+    def restore(self, path: str, saved: Mapping[str, str]) -> None:
+        """In rounds, since one value may have to wait for another: memory+swap is never below memory."""
+        left = dict(saved)
+        while left:
+            refused: dict[str, InvalidArgument] = {}
+            for name, content in left.items():
+                try:
+                    files.write_lines(self._kernel.file(path, name), content)
+                except FileNotFoundError:
+                    continue
+                except InvalidArgument as error:
+                    refused[name] = error
+            if len(refused) == len(left):
+                raise next(iter(refused.values()))
+            left = {name: left[name] for name in refused}
 
     async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
         deadline, pause_s = time.monotonic() + timeout_s, 0.0005

@@ -71,6 +71,12 @@ def write(path: str, value: str) -> None:
         os.close(fd)
 
 
+def write_lines(path: str, value: str) -> None:
+    """Write a content that was read: the kernel takes one line a write, and no line as an empty one."""
+    for line in value.splitlines() or [""]:
+        write(path, line + "\n")
+
+
 def below(directory: str) -> list[str]:
     """The directory and all cgroups below it, outermost first; empty when it is gone."""
     found, unseen = [], [directory]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from podwright.base.errors import InvalidArgument
 from podwright.cgroup import files
 from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats
 from podwright.cgroup.signals import kill_members
+from podwright.oci.runtime_spec import LinuxResources
 
 # Any hierarchy lists a container's processes; these are the ones an OCI runtime never leaves out.
 _MEMBERSHIP = ("freezer", "pids", "devices", "memory", "cpu")
@@ -48,13 +50,38 @@ class CgroupV1:
             ("cpu", "cpu.cfs_quota_us", limits.cpu_quota_us),
             ("memory", "memory.limit_in_bytes", limits.memory_bytes),
             ("pids", "pids.max", "max" if limits.pids is not None and limits.pids <= 0 else limits.pids),
+            *(("hugetlb", f"hugetlb.{size}.limit_in_bytes", limit) for size, limit in limits.hugepages.items()),
         )
         for controller, name, value in wanted:
             if value is None:
                 continue
             if controller not in self._mounts:
                 raise InvalidArgument(f"{name} can't be set: this kernel has no cgroup controller {controller!r}")
-            files.write(f"{self._at(controller, path)}/{name}", str(value))
+            try:
+                files.write(self.file(path, name), str(value))
+            except FileNotFoundError:
+                raise InvalidArgument(f"{name} can't be set: {self._at(controller, path)} has no such file") from None
+
+    def limits_hugepages(self) -> bool:
+        return "hugetlb" in self._mounts
+
+    def limits_swap(self) -> bool:
+        return os.access(self.file("", "memory.memsw.limit_in_bytes"), os.F_OK)
+
+    def file(self, path: str, name: str) -> str:
+        """A file's name begins with its controller's."""
+        return f"{self._at(name.partition('.')[0], path)}/{name}"
+
+    def written_by(self, resources: LinuxResources) -> list[str]:
+        names = [f"hugetlb.{limit.page_size}.limit_in_bytes" for limit in resources.hugepage_limits]
+        if resources.memory is not None:
+            names += ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        if (cpu := resources.cpu) is not None:
+            bandwidth = cpu.quota is not None or cpu.period is not None
+            names += ["cpu.shares"] if cpu.shares is not None else []
+            names += ["cpu.cfs_period_us", "cpu.cfs_quota_us"] if bandwidth else []
+            names += [name for name, value in (("cpuset.cpus", cpu.cpus), ("cpuset.mems", cpu.mems)) if value]
+        return names
 
     def processes(self, path: str) -> list[int]:
         return [pid for directory in files.below(self._membership + path) for pid in files.read_pids(directory)]

@@ -12,6 +12,7 @@ from podwright.base.errors import InvalidArgument
 from podwright.cgroup import files
 from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, Pressure, PressureStats
 from podwright.cgroup.signals import kill_members
+from podwright.oci.runtime_spec import LinuxResources
 
 _MICROSECOND_NS = 1000
 
@@ -50,6 +51,7 @@ class CgroupV2:
             "cpu.max": _cpu_max(limits, files.read(f"{directory}/cpu.max") or b"max 100000"),
             "memory.max": _or_max(limits.memory_bytes),
             "pids.max": _or_max(limits.pids),
+            **{f"hugetlb.{size}.max": str(limit) for size, limit in limits.hugepages.items()},
         }
         for name, value in wanted.items():
             if value is None:
@@ -58,6 +60,27 @@ class CgroupV2:
                 files.write(f"{directory}/{name}", value)
             except FileNotFoundError:
                 raise InvalidArgument(f"{name} can't be set: its controller is not enabled in {directory}") from None
+
+    def limits_hugepages(self) -> bool:
+        return b"hugetlb" in (files.read(f"{self._mount}/cgroup.controllers") or b"").split()
+
+    def limits_swap(self) -> bool:
+        """The root has no such file, so a cgroup below it tells; where none has the memory controller yet: yes."""
+        below = [directory for directory in Path(self._mount).glob("*/") if (directory / "memory.max").exists()]
+        return not below or any((directory / "memory.swap.max").exists() for directory in below)
+
+    def file(self, path: str, name: str) -> str:
+        return f"{self._mount}{path}/{name}"
+
+    def written_by(self, resources: LinuxResources) -> list[str]:
+        names = [f"hugetlb.{limit.page_size}.max" for limit in resources.hugepage_limits]
+        if resources.memory is not None:
+            names += ["memory.max", "memory.swap.max"]
+        if (cpu := resources.cpu) is not None:
+            names += ["cpu.weight"] if cpu.shares is not None else []
+            names += ["cpu.max"] if cpu.quota is not None or cpu.period is not None else []
+            names += [name for name, value in (("cpuset.cpus", cpu.cpus), ("cpuset.mems", cpu.mems)) if value]
+        return [*names, *(name for name in resources.unified if name not in names)]
 
     def processes(self, path: str) -> list[int]:
         return [pid for directory in files.below(self._mount + path) for pid in files.read_pids(directory)]

@@ -50,7 +50,9 @@ class ImageVolume(msgspec.Struct, frozen=True):
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is stored of a container. Times are nanoseconds since the epoch, 0 where it has not happened.
 
-    `cgroups_path` is the runtime specification's, `cgroup` the kernel's path of the same.
+    `cgroups_path` is the runtime specification's, `cgroup` the kernel's path of the same. `resources`: the limits in
+    force since the last update, b"" before one; `update_undo`: cgroup files as they were before an update that has
+    not finished; `update_annotations`: those that came with updates.
     """
 
     id: str
@@ -79,6 +81,9 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     reason: str = ""
     message: str = ""
     runtime_released_at: int = 0
+    resources: bytes = b""
+    update_undo: dict[str, str] = {}
+    update_annotations: dict[str, str] = {}
 
 
 class Container:
@@ -101,6 +106,13 @@ class Container:
     @property
     def key(self) -> ContainerKey:
         return container_key(self.record.sandbox_id, self.config)
+
+    @property
+    def resources(self) -> pb.LinuxContainerResources:
+        """The limits in force. Shared: never change it."""
+        if not self.record.resources:
+            return self.config.linux.resources
+        return pb.LinuxContainerResources.FromString(self.record.resources)
 
     @property
     def state(self) -> pb.ContainerState.ValueType:

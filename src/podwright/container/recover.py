@@ -15,6 +15,7 @@ from podwright.container.exits import Exits, monitored
 from podwright.container.image_volumes import sweep_image_volumes
 from podwright.container.model import EXIT_CODE_LOST, Container
 from podwright.container.remove import take_down
+from podwright.container.update import undo_update
 from podwright.linux import mounts
 from podwright.state.boot import boot_id
 
@@ -51,6 +52,9 @@ async def recover_container(on: Collaborators, exits: Exits, container: Containe
         return
     ended = on.monitor.exit_now(monitored(on, container))
     if ended is None:
+        if container.record.update_undo:
+            log.info("an unfinished update of limits is undone")
+            await undo_update(on, container)
         await _find_start(on, container)
         exits.watch(container)
         log.info("container lives", state=container.state)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from google.protobuf.json_format import MessageToDict
+
 from podwright.cgroup.base import CpuStats, MemoryStats
 from podwright.container.model import Container
 from podwright.container.stats import ContainerStats
@@ -50,6 +52,8 @@ def sandbox_info(sandbox: Sandbox, layout: Layout) -> dict[str, str]:
         "directory": str(layout.sandbox(sandbox.id)),
         "namespaces": {kind: str(layout.namespace(sandbox.id, kind)) for kind in record.pinned},
         "ips": list(sandbox.ips),
+        "overhead": MessageToDict(sandbox.overhead),
+        "resources": MessageToDict(sandbox.resources),
     }
     return {"info": json.dumps(facts)}
 
@@ -74,7 +78,7 @@ def container_status(container: Container) -> pb.ContainerStatus:
         finished_at=record.finished_at, exit_code=record.exit_code, image=named, image_ref=record.image_ref,
         image_id=record.image_id, reason=record.reason, message=record.message, labels=config.labels,
         annotations=config.annotations, mounts=container_mounts(container), log_path=record.log_path,
-        resources=pb.ContainerResources(linux=config.linux.resources),
+        resources=pb.ContainerResources(linux=container.resources),
         user=pb.ContainerUser(
             linux=pb.LinuxContainerUser(
                 uid=record.user.uid, gid=record.user.gid, supplemental_groups=record.user.supplemental_groups
@@ -112,6 +116,7 @@ def container_info(container: Container, layout: Layout) -> dict[str, str]:
         "cgroupsPath": record.cgroups_path,
         "bundle": str(bundle),
         "rootfs": str(layout.rootfs(container.id)),
+        "updateAnnotations": record.update_annotations,
     }
     spec = bundle / "config.json"
     if spec.exists():

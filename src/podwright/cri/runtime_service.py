@@ -97,6 +97,16 @@ class RuntimeService:
             containers_statuses=containers, timestamp=time.time_ns(),
         )  # fmt: skip
 
+    async def UpdatePodSandboxResources(
+        self, request: pb.UpdatePodSandboxResourcesRequest
+    ) -> pb.UpdatePodSandboxResourcesResponse:
+        sandbox_id = required(request.pod_sandbox_id, "pod_sandbox_id")
+        overhead = request.overhead if request.HasField("overhead") else None
+        await self._backend.update_sandbox(
+            sandbox_id, overhead, request.resources if request.HasField("resources") else None
+        )
+        return pb.UpdatePodSandboxResourcesResponse()
+
     async def ListPodSandbox(self, request: pb.ListPodSandboxRequest) -> pb.ListPodSandboxResponse:
         found = filters.sandboxes(self._backend.sandboxes(), request.filter)
         return pb.ListPodSandboxResponse(items=[render.sandbox_item(sandbox) for sandbox in found])
@@ -129,6 +139,13 @@ class RuntimeService:
             status=render.container_status(container),
             info=render.container_info(container, self._layout) if request.verbose else {},
         )
+
+    async def UpdateContainerResources(
+        self, request: pb.UpdateContainerResourcesRequest
+    ) -> pb.UpdateContainerResourcesResponse:
+        container_id = required(request.container_id, "container_id")
+        await self._backend.update_container(container_id, request.linux, dict(request.annotations))
+        return pb.UpdateContainerResourcesResponse()
 
     async def ReopenContainerLog(self, request: pb.ReopenContainerLogRequest) -> pb.ReopenContainerLogResponse:
         await self._backend.reopen_log(required(request.container_id, "container_id"))

@@ -29,7 +29,10 @@ SandboxKey = tuple[str, str, str, int]
 
 
 class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is stored of a pod. Times are nanoseconds since the epoch, 0 where it has not happened."""
+    """What is stored of a pod. Times are nanoseconds since the epoch, 0 where it has not happened.
+
+    `overhead`, `resources`: the pod's size since the last update, None before one.
+    """
 
     id: str
     config: bytes
@@ -49,6 +52,8 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     pause_start_time: int = 0
     ready_at: int = 0
     stopped_at: int = 0
+    overhead: bytes | None = None
+    resources: bytes | None = None
 
 
 class Sandbox:
@@ -69,6 +74,18 @@ class Sandbox:
     @property
     def key(self) -> SandboxKey:
         return sandbox_key(self.config)
+
+    @property
+    def overhead(self) -> pb.LinuxContainerResources:
+        """What the pod costs beside its containers, as of now."""
+        stored = self.record.overhead
+        return self.config.linux.overhead if stored is None else pb.LinuxContainerResources.FromString(stored)
+
+    @property
+    def resources(self) -> pb.LinuxContainerResources:
+        """The limits of its containers together, as of now."""
+        stored = self.record.resources
+        return self.config.linux.resources if stored is None else pb.LinuxContainerResources.FromString(stored)
 
     @property
     def ready(self) -> bool:

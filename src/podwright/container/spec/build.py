@@ -18,7 +18,7 @@ from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, 
 from podwright.container.spec.mounts import plan_mounts, rootfs_propagation
 from podwright.container.spec.namespaces import plan_namespaces
 from podwright.container.spec.process import arguments, environment, working_directory
-from podwright.container.spec.resources import linux_resources
+from podwright.container.spec.resources import NO_QUOTA, linux_resources
 from podwright.container.spec.signals import stop_signal
 from podwright.container.spec.user import ResolvedUser, resolve_user
 from podwright.criapi import api_pb2 as pb
@@ -132,7 +132,7 @@ def _linux(
         gid_mappings=list(sandbox.gid_mappings),
         devices=[device for device, _access in request.devices],
         cgroups_path=cgroups_path,
-        resources=_resources(config, request),
+        resources=_resources(config, host, request),
         seccomp=_seccomp(security, request, capabilities),
         masked_paths=masked,
         readonly_paths=readonly,
@@ -141,8 +141,11 @@ def _linux(
     )
 
 
-def _resources(config: pb.ContainerConfig, request: RequestFacts) -> LinuxResources:
-    resources = linux_resources(config.linux.resources)
+def _resources(config: pb.ContainerConfig, host: HostFacts, request: RequestFacts) -> LinuxResources:
+    resources = linux_resources(config.linux.resources, host)
+    if resources.cpu is not None and resources.cpu.quota == NO_QUOTA:
+        # What a new cgroup has anyway; crun can't write it on cgroup v1.
+        resources.cpu = msgspec.structs.replace(resources.cpu, quota=None)
     privileged = config.linux.security_context.privileged
     return msgspec.structs.replace(resources, devices=device_rules(request.devices, privileged=privileged))
 

@@ -69,6 +69,7 @@ class HostFacts:
     `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
     `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
     `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
+    `hugepage_limits`, `swap_limits`: whether the kernel can limit them.
     """
 
     capabilities: frozenset[str]
@@ -79,6 +80,8 @@ class HostFacts:
     hostname: str = ""
     allowed_annotations: tuple[str, ...] = ()
     absent_sources_to_reject: tuple[str, ...] = ()
+    hugepage_limits: bool = True
+    swap_limits: bool = True
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,8 @@ def host_facts(
     compiled_seccomp: bool = False,
     allowed_annotations: tuple[str, ...] = (),
     absent_sources_to_reject: tuple[str, ...] = (),
+    hugepage_limits: bool = True,
+    swap_limits: bool = True,
 ) -> HostFacts:
     """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
     granted = bounding_and_permitted()
@@ -178,4 +180,6 @@ def host_facts(
         hostname=os.uname().nodename,
         allowed_annotations=allowed_annotations,
         absent_sources_to_reject=tuple(map(os.path.normpath, absent_sources_to_reject)),
+        hugepage_limits=hugepage_limits,
+        swap_limits=swap_limits,
     )

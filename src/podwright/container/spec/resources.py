@@ -1,6 +1,8 @@
 """Limits: the CRI's LinuxContainerResources as the OCI's linux.resources. Zero means "not set" in the CRI.
 
 Used at creation and for updates alike. Device rules are another concern (`devices.py`).
+Limits that this kernel has no controller for are left out, as CRI-O and containerd do: the kubelet sends "no huge
+pages" with every container, and a runtime would refuse to create it.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import re
 
 from podwright.base.errors import InvalidArgument
+from podwright.container.spec.facts import HostFacts
 from podwright.criapi import api_pb2 as pb
 from podwright.oci.runtime_spec import Cpu, HugepageLimit, LinuxResources, Memory
 
@@ -18,20 +21,52 @@ _UNIFIED_KEY = re.compile(r"[a-z0-9_]+(?:\.[a-zA-Z0-9_-]+)+\Z")
 _CPU_LIST = re.compile(r"[0-9,\s-]*\Z")
 
 
-def linux_resources(given: pb.LinuxContainerResources) -> LinuxResources:
+NO_QUOTA = -1
+
+
+def linux_resources(given: pb.LinuxContainerResources, host: HostFacts) -> LinuxResources:
     """What is set, and nothing else. Raises InvalidArgument."""
+    hugepages = _hugepages(given)
     return LinuxResources(
-        memory=_memory(given), cpu=_cpu(given), hugepage_limits=_hugepages(given), unified=_unified(given)
-    )
+        memory=_memory(given, host), cpu=_cpu(given), hugepage_limits=hugepages if host.hugepage_limits else [],
+        unified=_unified(given),
+    )  # fmt: skip
 
 
-def _memory(given: pb.LinuxContainerResources) -> Memory | None:
+def updated_resources(
+    current: pb.LinuxContainerResources, change: pb.LinuxContainerResources
+) -> pb.LinuxContainerResources:
+    """`current` with what `change` sets. The score is a process's, not a limit: it stays as it was at creation.
+
+    A memory limit that is changed alone keeps the amount of swap: a container without any gets none by it.
+    """
+    result = pb.LinuxContainerResources()
+    result.CopyFrom(current)
+    sizes = {limit.page_size for limit in change.hugepage_limits}
+    kept = [limit for limit in current.hugepage_limits if limit.page_size not in sizes]
+    del result.hugepage_limits[:]
+    result.MergeFrom(change)
+    del result.hugepage_limits[:]
+    result.hugepage_limits.extend([*kept, *change.hugepage_limits])
+    result.oom_score_adj = current.oom_score_adj
+    memory_alone = change.memory_limit_in_bytes and not change.memory_swap_limit_in_bytes
+    if memory_alone and current.memory_swap_limit_in_bytes > 0:
+        swap = current.memory_swap_limit_in_bytes - current.memory_limit_in_bytes
+        result.memory_swap_limit_in_bytes = change.memory_limit_in_bytes + swap
+    return result
+
+
+def _memory(given: pb.LinuxContainerResources, host: HostFacts) -> Memory | None:
     """`memory_swap_limit_in_bytes` is memory plus swap, as in OCI; equal to the limit means no swap."""
     limit, swap = given.memory_limit_in_bytes, given.memory_swap_limit_in_bytes
     if limit < 0 or swap < -1:
         raise InvalidArgument(f"memory limits can't be negative ({limit}, {swap})", field=_FIELD)
     if swap > 0 and limit > swap:
         raise InvalidArgument(f"memory plus swap ({swap}) is less than memory ({limit})", field=_FIELD)
+    if swap > 0 and not limit:
+        raise InvalidArgument("memory_swap_limit_in_bytes is given without memory_limit_in_bytes", field=_FIELD)
+    if not host.swap_limits:
+        swap = 0
     if not limit and not swap:
         return None
     return Memory(limit=limit or None, swap=swap or None)

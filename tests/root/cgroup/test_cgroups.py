@@ -220,7 +220,7 @@ async def test_memory_and_processes_are_counted_and_limited(limited: Group) -> N
     assert stats.memory.page_faults > 0
     assert stats.pids is not None
     assert stats.pids.limit == 20
-    assert 1 <= stats.pids.current <= 3
+    assert 1 <= stats.pids.current <= 5, "the shell, its sleep, and for a moment the pipeline"
 
 
 async def test_a_limit_the_kernel_refuses(limited: Group) -> None:

@@ -35,6 +35,7 @@ from podwright.cri.list_service import ListService
 from podwright.cri.podwright_service import PodwrightService
 from podwright.cri.runtime_service import RuntimeService
 from podwright.cri.server import Server
+from podwright.cri.streaming_service import StreamingService
 from podwright.criapi import api_pb2, podwright_pb2
 from podwright.image.service import Images
 from podwright.linux.orphans import Orphans
@@ -51,6 +52,7 @@ from podwright.snapshot.layer import Limits
 from podwright.snapshot.overlay import OverlaySnapshotter
 from podwright.state.layout import Layout
 from podwright.state.store import Store
+from podwright.streaming.server import StreamingServer
 from podwright.telemetry.metrics import Metrics
 
 log = get_logger(__name__)
@@ -166,18 +168,24 @@ class Daemon:
         self._backend = NativeBackend(pods, on, self._tasks)
         self._node = Node(self._network, self._handlers, monitor, cgroups, config, self._backend.stages)
         self._events = Events(self._backend, queue_limit=config.server.max_unread_events)
+        self._streaming = StreamingServer(config.streaming, self._backend)
         self._server = Server(config.server, Interceptors(self._metrics, lambda: self._serving))
         self._server.serve(
             api_pb2.DESCRIPTOR.services_by_name["RuntimeService"],
             RuntimeService(self._backend, self._node, layout),
             ListService(self._backend),
             EventsService(self._events),
+            StreamingService(self._backend, self._streaming),
         )
         self._server.serve(api_pb2.DESCRIPTOR.services_by_name["ImageService"], ImageService(self._images))
         self._server.serve(podwright_pb2.DESCRIPTOR.services_by_name["Podwright"], PodwrightService(self._images))
         self._metrics.gauge("sandboxes", "Pods in the store.", lambda: float(len(sandboxes)))
         self._metrics.gauge("containers", "Containers in the store.", lambda: float(len(containers)))
         self._metrics.gauge("event_listeners", "Open GetContainerEvents streams.", lambda: float(len(self._events)))
+        self._metrics.gauge(
+            "streaming_connections", "Open connections of exec, attach and port-forward.",
+            lambda: float(len(self._streaming)),
+        )  # fmt: skip
         self._metrics.gauge("background_tasks", "Tasks of the daemon.", lambda: float(len(self._tasks)))
 
     async def start(self) -> None:
@@ -188,6 +196,7 @@ class Daemon:
         self._metrics.quarantined.set(self._store.quarantined())
         if self._config.telemetry.metrics_address:
             self._stop_metrics = self._metrics.serve(self._config.telemetry.metrics_address)
+        await self._streaming.start()
         self._serving = True
         await self._server.start()
         log.info("serving", socket=str(self._config.server.socket), runtime=self._handlers.explain())
@@ -207,6 +216,7 @@ class Daemon:
         self._events.close()
         await self._server.stop()
         self._serving = False
+        await self._streaming.stop()
         if self._stop_metrics is not None:
             self._stop_metrics()
         await self._tasks.close()

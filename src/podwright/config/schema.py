@@ -24,6 +24,7 @@ from podwright.registry.base import Settings as RegistrySettings
 from podwright.runtime.handlers import Settings as RuntimeSettings
 from podwright.sandbox.settings import Settings as SandboxSettings
 from podwright.state.settings import Settings as StateSettings
+from podwright.streaming.settings import Settings as StreamingSettings
 from podwright.telemetry.settings import Settings as TelemetrySettings
 
 
@@ -33,6 +34,7 @@ class Config:
 
     state: StateSettings = field(default_factory=StateSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    streaming: StreamingSettings = field(default_factory=StreamingSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from podwright import __version__
 from podwright.backend.base import Backend
-from podwright.base.errors import DeadlineExceeded, InvalidArgument, NotFound
+from podwright.base.errors import DeadlineExceeded, NotFound
 from podwright.cgroup.base import Naming
 from podwright.container.model import Container
 from podwright.cri import filters, render, validate
@@ -153,8 +153,7 @@ class RuntimeService:
 
     async def ExecSync(self, request: pb.ExecSyncRequest) -> pb.ExecSyncResponse:
         container_id = required(request.container_id, "container_id")
-        if not request.cmd:
-            raise InvalidArgument("must not be empty", field="cmd")
+        validate.command(request.cmd)
         timeout_s = float(request.timeout) if request.timeout > 0 else None
         result = await self._backend.exec_sync(container_id, list(request.cmd), timeout_s)
         if result.timed_out:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from podwright.base.errors import InvalidArgument
 from podwright.criapi import api_pb2 as pb
 
 _HOSTNAME_LIMIT = 64  # sethostname(2), HOST_NAME_MAX
 _NAME_LIMIT = 1024
+_FORWARD_LIMIT = 127  # each has two channels, and a channel's number is a byte; 255 has a meaning of its own
 
 
 def pod_config(config: pb.PodSandboxConfig) -> None:
@@ -93,6 +94,29 @@ def _name(value: str, field: str) -> None:
         raise InvalidArgument("must not be empty", field=field)
     if len(value) > _NAME_LIMIT or "\0" in value:
         raise InvalidArgument(f"must have at most {_NAME_LIMIT} characters and no NUL", field=field)
+
+
+def command(words: Sequence[str]) -> None:
+    """ExecSyncRequest.cmd, ExecRequest.cmd"""
+    if not words:
+        raise InvalidArgument("must not be empty", field="cmd")
+
+
+def streams(request: pb.ExecRequest | pb.AttachRequest) -> None:
+    """ExecRequest, AttachRequest: what cri-api says of stdin, stdout, stderr and tty."""
+    if not (request.stdin or request.stdout or request.stderr):
+        raise InvalidArgument("one of stdin, stdout and stderr must be asked for", field="stdout")
+    if request.tty and request.stderr:
+        raise InvalidArgument("a terminal has no stderr of its own: ask for tty or for stderr", field="stderr")
+
+
+def ports(numbers: Sequence[int]) -> None:
+    """PortForwardRequest.port"""
+    for at, port in enumerate(numbers):
+        if not 1 <= port <= 65535:
+            raise InvalidArgument(f"{port} is not a port (1 to 65535)", field=f"port[{at}]")
+    if len(numbers) > _FORWARD_LIMIT:
+        raise InvalidArgument(f"names {len(numbers)} ports, more than {_FORWARD_LIMIT}", field="port")
 
 
 def required(value: str, field: str) -> str:

@@ -83,3 +83,25 @@ def test_credentials_in_every_form() -> None:
         credentials(pb.AuthConfig(auth="%%%"))
     with pytest.raises(InvalidArgument, match=r"auth\.auth"):
         credentials(pb.AuthConfig(auth=base64.b64encode(b"nocolon").decode()))
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ExecRequest(), "stdout"),
+        (pb.AttachRequest(tty=True), "stdout"),
+        (pb.ExecRequest(stdout=True, stderr=True, tty=True), "stderr"),
+        (pb.AttachRequest(stderr=True, tty=True), "stderr"),
+    ],
+)
+def test_streams_that_can_not_be(request_: pb.ExecRequest | pb.AttachRequest, field: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        validate.streams(request_)
+    assert refused.value.field == field
+
+
+def test_streams_that_can_be() -> None:
+    validate.streams(pb.ExecRequest(stdin=True))
+    validate.streams(pb.AttachRequest(stdin=True, stdout=True, tty=True))
+    validate.ports([])
+    validate.ports([1, 65535])

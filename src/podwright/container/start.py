@@ -31,7 +31,9 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
         runtime = on.handlers.runtime(container.record.handler)
         container.starting = True
         try:
-            await runtime.start(container.id)
+            # A command that ends at once must not have its state deleted under a runtime that is still at work on it.
+            async with on.locks.hold(("runtime", container.id)):
+                await runtime.start(container.id)
         except PodwrightError as error:
             await shielded(_record_failure(on, exits, container, error), name="start failed")
             raise

@@ -67,6 +67,13 @@ def test_exit_codes(crun_daemon: Daemon, script: str, code: int, reason: str) ->
     assert (status.exit_code, status.reason) == (code, reason)
 
 
+def test_commands_that_end_before_their_start_returns(daemon: Daemon) -> None:
+    pod = daemon.run_pod(host_network=True)
+    for number in range(15):
+        container = daemon.run_container(pod, "echo", "done", name=f"quick-{number}")
+        assert daemon.wait_exit(container).reason == "Completed"
+
+
 def test_oom_kill_is_told_apart(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     resources = pb.LinuxContainerResources(memory_limit_in_bytes=15 << 20)

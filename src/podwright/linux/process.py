@@ -189,6 +189,17 @@ async def run(
     return done
 
 
+def empty_input() -> int:
+    """The read end of a pipe that nobody can write to: as empty as /dev/null, and nothing that others use as well.
+
+    For runtimes: crun up to 1.23 makes the container's user the owner of its standard input, and that would be the
+    host's /dev/null. https://github.com/containers/crun/issues/1845. Whoever asks closes it.
+    """
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    os.close(write_fd)
+    return read_fd
+
+
 def clean_environment() -> dict[str, str]:
     """What programs get: PATH of ours or a sane one, and the C locale, so that messages can be matched."""
     return {"PATH": os.environ.get("PATH", DEFAULT_PATH), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}

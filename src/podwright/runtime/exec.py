@@ -22,7 +22,7 @@ from podwright.base.ids import random_suffix
 from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
 from podwright.linux.cgroup_attach import short_attach
-from podwright.linux.process import Process, spawn
+from podwright.linux.process import Process, empty_input, spawn
 from podwright.linux.process_tree import kill_below
 from podwright.runtime.base import ExecRequest, ExecResult
 from podwright.runtime.words import failure
@@ -134,7 +134,11 @@ async def exec_sync(
     timed_out = False
     try:
         argv = _arguments(runtime, request.container_id, files, reaper)
-        process = spawn(argv, stdout=out.write_fd, stderr=err.write_fd)
+        stdin = empty_input()
+        try:
+            process = spawn(argv, stdin=stdin, stdout=out.write_fd, stderr=err.write_fd)
+        finally:
+            os.close(stdin)
         out.started()
         err.started()
         try:

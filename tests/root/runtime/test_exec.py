@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from podwright.runtime.base import CommandNotRunnable, ContainerNotRunning
-from tests.support.containers import Bench
+from podwright.runtime.base import CommandNotRunnable, ContainerNotRunning, ExecRequest
+from tests.support.containers import Bench, container_config
 
 pytestmark = pytest.mark.root
 
@@ -139,3 +139,17 @@ async def test_many_at_once(bench: Bench) -> None:
     results = await asyncio.gather(*(bench.runtime.exec_sync(request) for request in requests))
     assert [result.exit_code for result in results] == list(range(8))
     assert [result.stdout for result in results] == [f"{n}\n".encode() for n in range(8)]
+
+
+async def test_the_hosts_dev_null_stays_its_own(bench: Bench) -> None:
+    """crun gives its standard streams to the process's user, whatever they are."""
+    before = os.stat("/dev/null")
+    config = container_config("sleep", "1000")
+    config.linux.security_context.run_as_user.value = 1234
+    monitored = await bench.run(config=config)
+    process = bench.build(monitored.container_id, config).spec.process
+    process.args = ["sh", "-c", "id -u; cat"]
+    result = await bench.runtime.exec_sync(ExecRequest(monitored.container_id, process, timeout_s=30))
+    assert (result.exit_code, result.stdout) == (0, b"1234\n"), "an empty standard input"
+    after = os.stat("/dev/null")
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)

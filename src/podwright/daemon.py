@@ -10,6 +10,7 @@ import json
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from podwright import __version__
@@ -67,17 +68,27 @@ class Node:
         handlers: Handlers,
         monitor: Conmon,
         cgroups: CgroupDriver,
+        snapshots: OverlaySnapshotter,
+        layout: Layout,
         config: Config,
         stages: Callable[[], dict[str, str]],
     ) -> None:
         self._network, self._handlers, self._monitor, self._cgroups = network, handlers, monitor, cgroups
-        self._config, self._stages = config, stages
+        self._snapshots, self._layout, self._config, self._stages = snapshots, layout, config, stages
+        self._no_user_namespaces = "it is not known yet whether this machine has them"
         self._features: dict[str, Features] = {}
         self._host_facts: dict[str, HostFacts] = {}
 
     async def learn(self) -> None:
         """Ask the runtimes what they can do; once, since it costs a process each. Then what the first pod will ask."""
-        self._features = await self._handlers.features()
+        features = await self._handlers.features()
+        self._no_user_namespaces = self._closed() or await self._snapshots.idmap_problem()
+        if self._no_user_namespaces:
+            log.info("no pod can have a user namespace", because=self._no_user_namespaces)
+        self._features = {
+            name: replace(found, user_namespaces=found.user_namespaces and not self._no_user_namespaces)
+            for name, found in features.items()
+        }
         await in_thread(self.host_facts, "")
 
     def host_facts(self, handler: str) -> HostFacts:
@@ -95,6 +106,18 @@ class Node:
                 swap_limits=self._cgroups.limits_swap(),
             )
         return facts
+
+    def _closed(self) -> str:
+        """The root of a user namespace mounts for itself, and so has to reach its root file system."""
+        closed = self._layout.closed_parent()
+        return f"only its owner can pass through {closed}: chmod o+x {closed}" if closed else ""
+
+    def user_namespace_problem(self, handler: str) -> str:
+        """Why a pod of this handler can't have a user namespace of its own; '' when it can."""
+        features = self._features.get(handler)
+        if self._no_user_namespaces or (features is not None and features.user_namespaces):
+            return self._no_user_namespaces
+        return "its runtime has none; Status.runtime_handlers lists who has"
 
     def runtime_problem(self) -> str:
         """Why no container can be created on this node; "" when nothing is known to be in the way."""
@@ -119,6 +142,7 @@ class Node:
         facts = {
             "version": __version__,
             "root": str(self._config.state.root),
+            "stateDir": str(self._config.state.root),  # critest looks here for a path to probe idmapped mounts with
             "run": str(self._config.state.run),
             "runtime": self._handlers.explain(),
             "network": self._network.config_name,
@@ -159,14 +183,19 @@ class Daemon:
             content=ContentStore(layout.content), snapshotter=snapshots,
             in_use=lambda image_id: [c.id for c in containers if c.uses_image(image_id)],
         )  # fmt: skip
-        pods = SandboxCollaborators(layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox)
+        pods = SandboxCollaborators(
+            layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox,
+            lambda handler: self._node.user_namespace_problem(handler),
+        )  # fmt: skip
         monitor = Conmon(config.monitor, layout.exits)
         on = ContainerCollaborators(
             layout, containers, self._images, snapshots, self._handlers, monitor,
             cgroups, config.container, lambda handler: self._node.host_facts(handler),
         )  # fmt: skip
         self._backend = NativeBackend(pods, on, self._tasks)
-        self._node = Node(self._network, self._handlers, monitor, cgroups, config, self._backend.stages)
+        self._node = Node(
+            self._network, self._handlers, monitor, cgroups, snapshots, layout, config, self._backend.stages
+        )
         self._events = Events(self._backend, queue_limit=config.server.max_unread_events)
         self._streaming = StreamingServer(config.streaming, self._backend)
         self._server = Server(config.server, Interceptors(self._metrics, lambda: self._serving))

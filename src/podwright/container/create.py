@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,10 @@ from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import inspect_request
 from podwright.container.spec.process import check_working_directory
+from podwright.container.volumes import mount_idmapped, plan_idmapped, unmount_idmapped
 from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
+from podwright.linux.idmap import IdMaps
 from podwright.linux.paths import make_directories_in_root, read_in_root
 from podwright.monitor.base import Launch
 from podwright.runtime.base import CommandNotRunnable
@@ -59,11 +62,12 @@ async def _bring_up(
     on: Collaborators, exits: Exits, sandbox: SandboxFacts, container: Container, image: ImageRecord, stage: Stage
 ) -> None:
     stage("root file system")
-    rootfs = mount_rootfs(on, container, image)
+    rootfs = mount_rootfs(on, container, image, sandbox)
     check_mount_points(rootfs)
     stage("runtime specification")
     host = on.host(sandbox.handler)
-    request = await inspect(on, container, image, rootfs, host)
+    bundle = on.layout.bundle(container.id)
+    request = plan_idmapped(container.config, bundle, await inspect(on, container, image, rootfs, host))
     built = build_container_spec(
         config=container.config, sandbox=sandbox, image=image_facts(container.config, image), rootfs=rootfs,
         container_id=container.id, cgroups_path=container.record.cgroups_path,
@@ -72,15 +76,17 @@ async def _bring_up(
         host=host, request=request, target_pid=_target_pid(on, sandbox, container),
     )  # fmt: skip
     make_host_directories(built)
-    built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources)
-    make_working_directory(rootfs, built.working_dir)
-    bundle = on.layout.bundle(container.id)
+    owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
+    built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources, owner=owner)
+    make_working_directory(rootfs, built.working_dir, owner=owner)
+    await mount_idmapped(container.config, sandbox, request)
     write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
     stage("runtime create")
     try:
-        created = await on.monitor.create(launch_of(on, container))
+        created = await on.monitor.create(launch_of(on, container, in_userns=sandbox.userns is not None))
     except CommandNotRunnable as error:
         raise _naming(error, built.spec.process.args[0]) from None
+    unmount_idmapped(container.config, request)
     on.containers.update(
         container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal,
         user=ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups)),
@@ -126,13 +132,23 @@ def reserve(
     )  # fmt: skip
 
 
-def mount_rootfs(on: Collaborators, container: Container, image: ImageRecord) -> Path:
+def mount_rootfs(on: Collaborators, container: Container, image: ImageRecord, sandbox: SandboxFacts) -> Path:
     """The container's own writable layer over the image's layers, mounted in its bundle."""
     rootfs = on.layout.rootfs(container.id)
     rootfs.mkdir(mode=0o700, parents=True)
-    on.snapshots.prepare(container.id, image.diff_ids)
-    on.snapshots.mount(container.id, rootfs)
+    if sandbox.id_maps is not None:
+        let_in(on, container, sandbox.id_maps)
+    on.snapshots.prepare(container.id, image.diff_ids, maps=sandbox.id_maps)
+    on.snapshots.mount(container.id, rootfs, userns=sandbox.userns)
     return rootfs
+
+
+def let_in(on: Collaborators, container: Container, maps: IdMaps) -> None:
+    """Let the root of a user namespace, who does the runtime's mounting there, pass through the bundle; nobody else."""
+    on.layout.open_to_namespaces()
+    bundle = on.layout.bundle(container.id)
+    os.chown(bundle, 0, maps.root[1])
+    bundle.chmod(0o710)
 
 
 def image_facts(config: pb.ContainerConfig, image: ImageRecord) -> ImageFacts:
@@ -172,23 +188,24 @@ def make_host_directories(built: Built) -> None:
             ) from error
 
 
-def make_working_directory(rootfs: Path, directory: str) -> None:
+def make_working_directory(rootfs: Path, directory: str, *, owner: tuple[int, int] | None = None) -> None:
     """The working directory, made where it is missing, resolved inside the rootfs (the class of CVE-2024-21626)."""
     try:
-        check_working_directory(make_directories_in_root(rootfs, directory), directory)
+        check_working_directory(make_directories_in_root(rootfs, directory, owner=owner), directory)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EXDEV):
             raise InvalidArgument(f"{directory!r} is not a directory in the image", field="working_dir") from error
         raise
 
 
-def launch_of(on: Collaborators, container: Container) -> Launch:
+def launch_of(on: Collaborators, container: Container, *, in_userns: bool) -> Launch:
     config, record = container.config, container.record
+    runtime = on.handlers.runtime(record.handler)
+    command = runtime.command_in_user_namespace if in_userns and not config.stdin else runtime.command
     log_path = Path(record.log_path) if record.log_path else None
     return Launch(
         container_id=container.id, name=config.metadata.name, bundle=on.layout.bundle(container.id),
-        command=on.handlers.runtime(record.handler).command, log_path=log_path, stdin=config.stdin,
-        stdin_once=config.stdin_once, terminal=config.tty,
+        command=command, log_path=log_path, stdin=config.stdin, stdin_once=config.stdin_once, terminal=config.tty,
     )  # fmt: skip
 
 

@@ -38,13 +38,20 @@ def check_mount_points(rootfs: Path) -> None:
             raise InvalidArgument(f"/{name} in the image is not a directory: it can't be run safely")
 
 
-def settle_mount_points(rootfs: Path, mounts: Sequence[Mount], sources: Mapping[str, MountSource]) -> list[Mount]:
+def settle_mount_points(
+    rootfs: Path,
+    mounts: Sequence[Mount],
+    sources: Mapping[str, MountSource],
+    *,
+    owner: tuple[int, int] | None = None,
+) -> list[Mount]:
     """The mounts with destinations as they are in the tree, symlinks followed, and the directories for them made.
 
     Runtimes follow and make them too, but crun follows no symlink that leads to nothing: /var/run to a /run that is
     missing would keep out the service account's volume. And where a mount really lands decides whether it may be.
     `sources`: those of the request, by destination; the runtime's and the pod's own mounts of files need their
-    parent only. What lies below another mount is that one's, and left alone. Raises InvalidArgument.
+    parent only. What lies below another mount is that one's, and left alone. `owner`: the uid and gid of what is made,
+    if not root's. Raises InvalidArgument.
     """
     settled: list[Mount] = []
     places: set[str] = {f"/{name}" for name in _RUNTIMES_OWN}
@@ -52,7 +59,7 @@ def settle_mount_points(rootfs: Path, mounts: Sequence[Mount], sources: Mapping[
         source = sources.get(mount.destination)
         place = mount.destination
         if not _below(place, places):
-            place = _settle(rootfs, mount.destination, source, places)
+            place = _settle(rootfs, mount.destination, source, places, owner)
         if source is not None:
             check_place(place, source, mount.destination)
         settled.append(mount if place == mount.destination else msgspec.structs.replace(mount, destination=place))
@@ -68,17 +75,23 @@ def _below(path: str, places: Collection[str]) -> bool:
     return False
 
 
-def _settle(rootfs: Path, destination: str, source: MountSource | None, places: Collection[str]) -> str:
+def _settle(
+    rootfs: Path,
+    destination: str,
+    source: MountSource | None,
+    places: Collection[str],
+    owner: tuple[int, int] | None,
+) -> str:
     try:
         return _existing(rootfs, destination, source)
     except FileNotFoundError:
         whole = source is not None and source.is_directory
-        return _make(rootfs, destination, whole=whole)
+        return _make(rootfs, destination if whole else posixpath.dirname(destination), destination, owner)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise _cannot(destination, error) from error
     place = _resolve(rootfs, destination, places)
-    return place if place == "/" or _below(place, places) else _settle(rootfs, place, source, places)
+    return place if place == "/" or _below(place, places) else _settle(rootfs, place, source, places, owner)
 
 
 def _existing(rootfs: Path, destination: str, source: MountSource | None) -> str:
@@ -92,10 +105,10 @@ def _existing(rootfs: Path, destination: str, source: MountSource | None) -> str
     return destination
 
 
-def _make(rootfs: Path, destination: str, *, whole: bool) -> str:
-    """The directory, or the one that a file is to be in; the runtime makes the file."""
+def _make(rootfs: Path, directory: str, destination: str, owner: tuple[int, int] | None) -> str:
+    """The directory for a destination, or the one that a file is to be in; the runtime makes the file."""
     try:
-        make_directories_in_root(rootfs, destination if whole else posixpath.dirname(destination))
+        make_directories_in_root(rootfs, directory, owner=owner)
     except (NotADirectoryError, FileNotFoundError) as error:
         raise _cannot(destination, error) from error
     return destination

@@ -172,7 +172,9 @@ def runtime_handler(name: str, features: Features) -> pb.RuntimeHandler:
     """An item of Status.runtime_handlers; the empty name is the default handler."""
     return pb.RuntimeHandler(
         name=name,
-        features=pb.RuntimeHandlerFeatures(recursive_read_only_mounts=features.recursive_read_only_mounts),
+        features=pb.RuntimeHandlerFeatures(
+            recursive_read_only_mounts=features.recursive_read_only_mounts, user_namespaces=features.user_namespaces
+        ),
     )
 
 

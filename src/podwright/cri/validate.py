@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from podwright.base.errors import InvalidArgument
+from podwright.container.spec.userns import pod_id_maps
 from podwright.criapi import api_pb2 as pb
 
 _HOSTNAME_LIMIT = 64  # sethostname(2), HOST_NAME_MAX
@@ -28,7 +29,7 @@ def pod_config(config: pb.PodSandboxConfig) -> None:
     _port_mappings(config)
     context = config.linux.security_context
     _group_without_user(context, "config.linux.security_context")
-    _user_namespace(context.namespace_options, "config.linux.security_context.namespace_options")
+    pod_id_maps(context.namespace_options)
     if context.namespace_options.pid == pb.TARGET:
         raise InvalidArgument("TARGET is for containers", field="config.linux.security_context.namespace_options.pid")
 
@@ -65,7 +66,7 @@ def container_config(config: pb.ContainerConfig) -> None:
         if not env.key or "=" in env.key or "\0" in env.key:
             raise InvalidArgument(f"{env.key!r} is not a variable's name", field=f"config.envs[{at}].key")
     _group_without_user(config.linux.security_context, "config.linux.security_context")
-    _user_namespace(config.linux.security_context.namespace_options, "config.linux.security_context.namespace_options")
+    pod_id_maps(config.linux.security_context.namespace_options)
 
 
 def _log_path(log_path: str) -> None:
@@ -79,14 +80,6 @@ def _group_without_user(context: pb.LinuxSandboxSecurityContext | pb.LinuxContai
     named = isinstance(context, pb.LinuxContainerSecurityContext) and bool(context.run_as_username)
     if context.HasField("run_as_group") and not context.HasField("run_as_user") and not named:
         raise InvalidArgument("is given without run_as_user", field=f"{field}.run_as_group")
-
-
-def _user_namespace(options: pb.NamespaceOption, field: str) -> None:
-    if options.HasField("userns_options") and options.userns_options.mode != pb.NODE:
-        raise InvalidArgument(
-            "user namespaces are not offered by this handler (Status.runtime_handlers lists who has them)",
-            field=f"{field}.userns_options.mode",
-        )
 
 
 def _name(value: str, field: str) -> None:

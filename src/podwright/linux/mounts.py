@@ -93,10 +93,19 @@ def bind(source: Path | str, target: Path | str, *, recursive: bool = False, rea
         sys.mount(None, os.fspath(target), None, sys.MS_REMOUNT | sys.MS_BIND | sys.MS_RDONLY)
 
 
-def tmpfs(target: Path, *, size_bytes: int, mode: int = 0o1777, name: str = "tmpfs", executable: bool = False) -> None:
+def tmpfs(
+    target: Path,
+    *,
+    size_bytes: int,
+    mode: int = 0o1777,
+    name: str = "tmpfs",
+    executable: bool = False,
+    owner: tuple[int, int] = (0, 0),
+) -> None:
     """A tmpfs of at most `size_bytes`, nosuid, nodev, and noexec unless `executable`. tmpfs(5)."""
     flags = sys.MS_NOSUID | sys.MS_NODEV | (0 if executable else sys.MS_NOEXEC)
-    sys.mount(name, os.fspath(target), "tmpfs", flags, f"mode={mode:o},size={size_bytes}")
+    options = f"mode={mode:o},size={size_bytes},uid={owner[0]},gid={owner[1]}"
+    sys.mount(name, os.fspath(target), "tmpfs", flags, options)
 
 
 def is_mount_point(path: Path) -> bool:

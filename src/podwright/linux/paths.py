@@ -93,9 +93,9 @@ def read_in_root(root: Path, path: str, *, limit_bytes: int) -> bytes | None:
         os.close(fd)
 
 
-def make_directories_in_root(root: Path, path: str, mode: int = 0o755) -> str:
+def make_directories_in_root(root: Path, path: str, mode: int = 0o755, *, owner: tuple[int, int] | None = None) -> str:
     """`mkdir -p` inside an untrusted tree. Symlinks lead where they would for a process chrooted to `root`, and what
-    a dangling one names is made too.
+    a dangling one names is made too. `owner`: uid and gid of what is made.
 
     Gives the directory's real path in the tree, absolute and without symlinks. Nobody else may be changing the tree.
     Raises OSError: ENOTDIR, ELOOP.
@@ -108,7 +108,7 @@ def make_directories_in_root(root: Path, path: str, mode: int = 0o755) -> str:
             continue
         parent_fd = open_in_root(root, "/".join(here), os.O_PATH | os.O_DIRECTORY)
         try:
-            target = _make_directory(parent_fd, name, mode)
+            target = _make_directory(parent_fd, name, mode, owner)
         finally:
             os.close(parent_fd)
         if target is None:
@@ -126,7 +126,7 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _make_directory(parent_fd: int, name: str, mode: int) -> str | None:
+def _make_directory(parent_fd: int, name: str, mode: int, owner: tuple[int, int] | None) -> str | None:
     """Make a directory, or leave what is there; where that is a symlink, give its target."""
     try:
         os.mkdir(name, mode, dir_fd=parent_fd)
@@ -136,4 +136,7 @@ def _make_directory(parent_fd: int, name: str, mode: int) -> str | None:
         except OSError as error:
             if error.errno != errno.EINVAL:  # no symlink
                 raise
+    else:
+        if owner is not None:
+            os.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
     return None

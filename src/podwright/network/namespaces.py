@@ -2,7 +2,8 @@
 
 unshare(2) and setns(2) of these kinds work for one thread of a threaded process, so each piece of work here gets a
 thread of its own that ends with it; the pool's threads must never change namespaces. `sandbox/` calls `pin` and
-`unpin`; streaming and stats use `run_in_netns`. User and mount namespaces can't be made this way.
+`unpin`; streaming and stats use `run_in_netns`. User namespaces can't be made this way: `linux/userns` has a process
+make one, with the others in it, and `pin` pins those.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TypeVar
 from podwright.base.errors import FailedPrecondition, Internal, InvalidArgument
 from podwright.linux import links, mounts
 from podwright.linux import syscalls as sys
+from podwright.linux.process import ProcessFailed, run
 
 T = TypeVar("T")
 HOSTNAME_LIMIT = 64  # uname(2), __NEW_UTS_LEN
@@ -26,8 +28,13 @@ HOSTNAME_LIMIT = 64  # uname(2), __NEW_UTS_LEN
 _FLAGS = {"net": sys.CLONE_NEWNET, "ipc": sys.CLONE_NEWIPC, "uts": sys.CLONE_NEWUTS}
 
 
-async def pin(paths: Mapping[str, Path], *, hostname: str = "", sysctls: Mapping[str, str] | None = None) -> None:
+async def pin(
+    paths: Mapping[str, Path], *, hostname: str = "", sysctls: Mapping[str, str] | None = None, holder: int = 0
+) -> None:
     """Make one namespace of each kind in `paths` (net, ipc, uts) and pin it there; all or nothing.
+
+    `holder`: the process whose namespaces are pinned instead, its user namespace (user) as well. In that case
+    `sysctls` are those of the network namespace only; `write_ipc_sysctls` is for the others.
 
     The network namespace comes with its loopback up, the UTS namespace with `hostname` (at most 64 bytes).
     `sysctls` (dotted names, checked by the caller to be of these namespaces) are written from inside. Raises
@@ -40,12 +47,27 @@ async def pin(paths: Mapping[str, Path], *, hostname: str = "", sysctls: Mapping
 
     def work() -> None:
         try:
-            _pin(paths, hostname, sysctls or {})
+            _pin(paths, hostname, sysctls or {}, holder)
         except BaseException:
             unpin(paths.values())
             raise
 
     await in_own_thread(work, name="pin")
+
+
+async def write_ipc_sysctls(holder: int, sysctls: Mapping[str, str]) -> None:
+    """Write sysctls of the IPC namespace of `holder`, which belongs to its user namespace. Raises InvalidArgument.
+
+    The kernel lets nobody but that namespace's own root write them, so a process becomes it; ipc/ipc_sysctl.c.
+    """
+    for key, value in sysctls.items():
+        argv = ["nsenter", "--target", str(holder), "--user", "--ipc", "--setuid", "0", "--setgid", "0"]
+        try:
+            await run([*argv, "sh", "-c", 'printf %s "$2" > "$1"', "sh", _sysctl_path(key), value], timeout_s=10)
+        except ProcessFailed as error:
+            raise InvalidArgument(
+                f"sysctl {key} = {value!r}: {error.stderr.decode(errors='replace').strip()}"
+            ) from error
 
 
 def unpin(paths: Iterable[Path]) -> None:
@@ -115,19 +137,20 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arg
         return
 
 
-def _pin(paths: Mapping[str, Path], hostname: str, sysctls: Mapping[str, str]) -> None:
+def _pin(paths: Mapping[str, Path], hostname: str, sysctls: Mapping[str, str], holder: int) -> None:
     """In a thread of its own: it ends in the new namespaces."""
     for path in paths.values():
         if path.exists():  # left of an attempt that was cut short
             unpin([path])
         path.touch(mode=0o600)
-    flags = 0
-    for kind in paths:
-        flags |= _FLAGS[kind]
+    process = f"/proc/{holder}" if holder else "/proc/thread-self"
     try:
-        sys.unshare(flags)
+        if holder:
+            _enter(process, paths)
+        else:
+            _make(paths)
         for kind, path in paths.items():
-            sys.mount(f"/proc/thread-self/ns/{kind}", os.fspath(path), None, sys.MS_BIND)
+            sys.mount(f"{process}/ns/{kind}", os.fspath(path), None, sys.MS_BIND)
     except OSError as error:
         raise Internal(f"can't make namespaces {', '.join(paths)}: {error.strerror}; {_hint(error)}") from error
     if "uts" in paths and hostname:
@@ -138,6 +161,24 @@ def _pin(paths: Mapping[str, Path], hostname: str, sysctls: Mapping[str, str]) -
         _write_sysctl(key, value)
 
 
+def _make(kinds: Iterable[str]) -> None:
+    flags = 0
+    for kind in kinds:
+        flags |= _FLAGS[kind]
+    sys.unshare(flags)
+
+
+def _enter(process: str, kinds: Iterable[str]) -> None:
+    """A thread can't enter a user namespace, and need not: root may do all in those that belong to it."""
+    for kind in kinds:
+        if kind in _FLAGS:
+            fd = os.open(f"{process}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sys.setns(fd, _FLAGS[kind])
+            finally:
+                os.close(fd)
+
+
 def _hint(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "raise the sysctls user.max_net_namespaces, user.max_ipc_namespaces and user.max_uts_namespaces"
@@ -146,9 +187,8 @@ def _hint(error: OSError) -> str:
 
 def _write_sysctl(key: str, value: str) -> None:
     """/proc/sys shows the sysctls of the namespaces of the thread that looks. proc(5)."""
-    path = "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(_sysctl_path(key), os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, value.encode())
         finally:
@@ -157,6 +197,10 @@ def _write_sysctl(key: str, value: str) -> None:
         raise InvalidArgument(f"sysctl {key}: this kernel has none of that name in a pod's namespaces") from None
     except OSError as error:
         raise InvalidArgument(f"sysctl {key} = {value!r}: {error.strerror}") from error
+
+
+def _sysctl_path(key: str) -> str:
+    return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
 
 
 def _enter_netns(path: Path) -> None:

@@ -50,7 +50,7 @@ class ContainerNotRunning(FailedPrecondition):
 class RuntimeCommand:
     """What a monitor executes: `path *global_args create …`. `log_args` are added with a file of the monitor's choice.
 
-    `path` may be a wrapper (see `runtime/hybrid.py`), never a shell command.
+    `path` may be a wrapper (see `runtime/hybrid.py` and `runtime/devnull.py`).
     """
 
     path: Path
@@ -147,6 +147,11 @@ class Runtime(Protocol):
     @property
     def command(self) -> RuntimeCommand:
         """What a monitor executes to create a container."""
+        ...
+
+    @property
+    def command_in_user_namespace(self) -> RuntimeCommand:
+        """The same for a container whose input is nobody's, in a user namespace of its pod's."""
         ...
 
     async def state(self, container_id: str) -> RuntimeState | None:

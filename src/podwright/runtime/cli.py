@@ -7,6 +7,7 @@ runtime is asked what it knows, and only a container that is really still there 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from podwright.base.errors import DeadlineExceeded
 from podwright.linux.pidfd import ProcessIdentity, send_signal
 from podwright.linux.process import ProcessFailed, run
 from podwright.oci.runtime_spec import LinuxResources
+from podwright.runtime import devnull
 from podwright.runtime.base import (
     CommandNotRunnable,
     ContainerNotRunning,
@@ -73,6 +75,10 @@ class CliRuntime:
     @property
     def command(self) -> RuntimeCommand:
         return self._command
+
+    @property
+    def command_in_user_namespace(self) -> RuntimeCommand:
+        return devnull.guarded(self._command) if self.program.name == "crun" else self._command
 
     async def state(self, container_id: str) -> RuntimeState | None:
         if not self._knows(container_id):
@@ -165,7 +171,9 @@ class CliRuntime:
     async def features(self) -> Features:
         async with self._features_lock:
             if self._features is None:
-                self._features = await read_features(self.program, timeout_s=self._timeout_s)
+                found = await read_features(self.program, timeout_s=self._timeout_s)
+                # Users are mapped, and file systems mounted, by this kernel: of use to its own processes only.
+                self._features = replace(found, user_namespaces=found.user_namespaces and self._plain)
         return self._features
 
     async def _change(self, verb: str, container_id: str, *, wanted: str) -> None:

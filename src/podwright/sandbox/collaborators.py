@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podwright.base.locks import KeyedLocks
@@ -15,7 +16,10 @@ from podwright.state.layout import Layout
 
 @dataclass(frozen=True)
 class Collaborators:
-    """`locks` is held by a pod's id around everything that changes the pod."""
+    """`locks` is held by a pod's id around everything that changes the pod.
+
+    `user_namespace_problem` tells why pods of a handler can't have a user namespace of their own; '' when they can.
+    """
 
     layout: Layout
     sandboxes: Sandboxes
@@ -23,4 +27,5 @@ class Collaborators:
     cgroups: CgroupDriver
     handlers: Handlers
     settings: Settings
+    user_namespace_problem: Callable[[str], str]
     locks: KeyedLocks = field(default_factory=KeyedLocks)

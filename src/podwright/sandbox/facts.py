@@ -8,7 +8,7 @@ from podwright.container.spec.facts import SandboxFacts
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox
 
-_OCI_NAMES = {"net": "network", "ipc": "ipc", "uts": "uts"}
+_OCI_NAMES = {"user": "user", "net": "network", "ipc": "ipc", "uts": "uts"}
 HOST_SHM = Path("/dev/shm")
 
 
@@ -26,5 +26,5 @@ def sandbox_facts(on: Collaborators, sandbox: Sandbox) -> SandboxFacts:
         hostname_file=layout.pod_file(sandbox.id, "hostname"),
         shm=HOST_SHM if sandbox.host_ipc else layout.shm(sandbox.id),
         log_directory=config.log_directory, annotations=dict(config.annotations),
-        privileged=config.linux.security_context.privileged,
+        privileged=config.linux.security_context.privileged, id_maps=sandbox.id_maps,
     )  # fmt: skip

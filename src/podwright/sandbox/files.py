@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 
 from podwright.base.files import write_plain
@@ -21,6 +22,9 @@ def write_pod_files(layout: Layout, sandbox: Sandbox) -> None:
     write_plain(layout.pod_file(sandbox.id, "resolv.conf"), resolv_conf(sandbox.config))
     hosts = _host_file("hosts") if sandbox.host_network else default_hosts(hostname, sandbox.ips)
     write_plain(layout.pod_file(sandbox.id, "hosts"), hosts)
+    if sandbox.id_maps is not None:
+        for name in ("hostname", "resolv.conf", "hosts"):
+            os.chown(layout.pod_file(sandbox.id, name), *sandbox.id_maps.root)
 
 
 def resolv_conf(config: pb.PodSandboxConfig) -> bytes:
@@ -61,4 +65,5 @@ def mount_shm(layout: Layout, sandbox: Sandbox, *, size_bytes: int) -> None:
     target = layout.shm(sandbox.id)
     target.mkdir(mode=0o1777, exist_ok=True)
     if not mounts.is_mount_point(target):
-        mounts.tmpfs(target, size_bytes=size_bytes, name="shm")
+        owner = sandbox.id_maps.root if sandbox.id_maps is not None else (0, 0)
+        mounts.tmpfs(target, size_bytes=size_bytes, name="shm", owner=owner)

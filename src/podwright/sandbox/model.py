@@ -20,7 +20,9 @@ import msgspec
 from podwright.base.errors import NotFound
 from podwright.base.ids import PrefixIndex
 from podwright.base.lifecycle import Changes, Step
+from podwright.container.spec.userns import pod_id_maps
 from podwright.criapi import api_pb2 as pb
+from podwright.linux.idmap import IdMaps
 from podwright.network.base import NetworkResult
 from podwright.state.boot import boot_id
 from podwright.state.store import Store
@@ -96,6 +98,11 @@ class Sandbox:
     @property
     def namespace_options(self) -> pb.NamespaceOption:
         return self.config.linux.security_context.namespace_options
+
+    @cached_property
+    def id_maps(self) -> IdMaps | None:
+        """The maps of the pod's own user namespace; None for a pod in the host's."""
+        return pod_id_maps(self.namespace_options)
 
     @property
     def host_network(self) -> bool:

@@ -6,6 +6,7 @@ pause mode, which reaps what the pod's containers orphan; its file system holds 
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ import msgspec
 
 from podwright.base.errors import FailedPrecondition
 from podwright.base.files import remove_tree, write_plain
+from podwright.container.spec.userns import oci_mappings
 from podwright.criapi import api_pb2 as pb
 from podwright.linux import mounts
+from podwright.linux.idmap import IdMaps
 from podwright.linux.pidfd import ProcessIdentity, is_alive
 from podwright.linux.process import find_program
 from podwright.monitor.base import Launch, Monitor
@@ -25,7 +28,8 @@ from podwright.sandbox.model import Sandbox
 from podwright.security.seccomp import default_profile
 
 PROGRAM = "catatonit"
-_OCI_NAMES = {"net": "network", "ipc": "ipc", "uts": "uts"}
+_OCI_NAMES = {"user": "user", "net": "network", "ipc": "ipc", "uts": "uts"}
+_NOBODY = 65535
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ class Pause:
                 f"a pod with a shared PID namespace needs {PROGRAM}: install it (Debian: {PROGRAM})"
             )
         bundle = self._bundle(sandbox)
-        self._make_rootfs(bundle, program)
+        self._make_rootfs(bundle, program, sandbox.id_maps)
         write_plain(bundle / "config.json", msgspec.json.encode(self._spec(sandbox)), mode=0o600)
         runtime = self.on.handlers.runtime(sandbox.record.handler)
+        command = runtime.command if sandbox.id_maps is None else runtime.command_in_user_namespace
         created = await self.monitor.create(
-            Launch(container_id=sandbox.id, name="pause", bundle=bundle, command=runtime.command)
+            Launch(container_id=sandbox.id, name="pause", bundle=bundle, command=command)
         )
         self.on.sandboxes.update(
             sandbox.id, pause_pid=created.process.pid, pause_start_time=created.process.start_time
@@ -76,10 +81,12 @@ class Pause:
     def _bundle(self, sandbox: Sandbox) -> Path:
         return self.on.layout.sandbox(sandbox.id) / "pause"
 
-    def _make_rootfs(self, bundle: Path, program: Path) -> None:
+    def _make_rootfs(self, bundle: Path, program: Path, maps: IdMaps | None) -> None:
         rootfs = bundle / "rootfs"
         for directory in (bundle, rootfs, rootfs / "proc", rootfs / "dev", rootfs / "sys"):
             directory.mkdir(mode=0o755, exist_ok=True)
+            if maps is not None:
+                os.chown(directory, *maps.root)
         shutil.copyfile(program, rootfs / "pause")
         (rootfs / "pause").chmod(0o755)
 
@@ -89,15 +96,19 @@ class Pause:
             Namespace(type=_OCI_NAMES[kind], path=str(self.on.layout.namespace(sandbox.id, kind)))
             for kind in sandbox.record.pinned
         ]
+        maps = sandbox.id_maps
+        user = _NOBODY if maps is None else min(_NOBODY, maps.uids[0].length - 1, maps.gids[0].length - 1)
         return Spec(
             process=Process(
-                args=["/pause", "-P"], cwd="/", user=User(uid=65535, gid=65535), env=["PATH=/"],
+                args=["/pause", "-P"], cwd="/", user=User(uid=user, gid=user), env=["PATH=/"],
                 no_new_privileges=True,
             ),
             root=Root(path="rootfs", readonly=True),
             mounts=[Mount(destination="/proc", type="proc", source="proc", options=["nosuid", "noexec", "nodev"])],
             linux=Linux(
                 namespaces=namespaces,
+                uid_mappings=oci_mappings(maps.uids) if maps else [],
+                gid_mappings=oci_mappings(maps.gids) if maps else [],
                 cgroups_path=self.on.cgroups.container_path(sandbox.record.cgroup_parent, sandbox.id),
                 seccomp=default_profile(frozenset(), all_abis=False),
                 masked_paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"],

@@ -7,13 +7,15 @@ import time
 from functools import partial
 from pathlib import Path
 
-from podwright.base.errors import AlreadyExists, InvalidArgument
+from podwright.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from podwright.base.files import remove_tree
 from podwright.base.ids import new_id
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
 from podwright.base.undo import Undo
+from podwright.container.spec.userns import pod_id_maps
 from podwright.criapi import api_pb2 as pb
+from podwright.linux.userns import user_namespace
 from podwright.network import namespaces
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.files import mount_shm, write_pod_files
@@ -35,7 +37,7 @@ async def run_sandbox(
     Raises InvalidArgument, AlreadyExists, and what the drivers raise.
     """
     on.handlers.runtime(handler)  # an unknown handler is refused before anything is made
-    sysctls = check_pod(config)
+    sysctls = check_pod(on, config, handler)
     sandbox = reserve(on, config, handler)
     with log_context(pod_id=sandbox.id[:13]):
         async with Undo("run sandbox", timeout_s=on.settings.undo_timeout_s) as undo:
@@ -55,6 +57,8 @@ async def _bring_up(
     directory = on.layout.sandbox(sandbox.id)
     undo.add("remove the pod directory", partial(remove_tree, directory))
     directory.mkdir(mode=0o711)
+    if sandbox.id_maps is not None:
+        on.layout.open_to_namespaces()
     if sandbox.config.log_directory:
         Path(sandbox.config.log_directory).mkdir(mode=0o755, parents=True, exist_ok=True)
     stage("namespaces")
@@ -78,9 +82,11 @@ async def _bring_up(
     stage("ready")
 
 
-def check_pod(config: pb.PodSandboxConfig) -> dict[str, str]:
+def check_pod(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> dict[str, str]:
     """What can be known to be wrong before anything is made; gives the checked sysctls."""
     options = config.linux.security_context.namespace_options
+    if pod_id_maps(options) is not None and (problem := on.user_namespace_problem(handler)):
+        raise FailedPrecondition(f"handler {handler or on.handlers.default!r} offers no user namespaces: {problem}")
     if config.hostname and options.network == pb.NODE and config.hostname != socket.gethostname():
         raise InvalidArgument("can't differ from the node's on the host network", field="config.hostname")
     return check_sysctls(config.linux.sysctls, host_network=options.network == pb.NODE, host_ipc=options.ipc == pb.NODE)
@@ -99,11 +105,10 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
     options = config.linux.security_context.namespace_options
     host_network = options.network == pb.NODE
     parent = on.cgroups.pod_parent(config.linux.cgroup_parent, sandbox_id)
-    pinned = [
-        kind
-        for kind, host in (("net", host_network), ("ipc", options.ipc == pb.NODE), ("uts", host_network))
-        if not host
-    ]
+    hosts = {
+        "user": pod_id_maps(options) is None, "net": host_network, "ipc": options.ipc == pb.NODE, "uts": host_network
+    }  # fmt: skip
+    pinned = [kind for kind, host in hosts.items() if not host]
     on.sandboxes.hidden.add(sandbox_id)
     return on.sandboxes.add(
         SandboxRecord(
@@ -126,7 +131,15 @@ async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> N
     if "net" in paths and on.settings.unprivileged_icmp:
         sysctls = {"net.ipv4.ping_group_range": "0 2147483647", **sysctls}
     hostname = sandbox.record.hostname if "uts" in paths else ""
-    await namespaces.pin(paths, hostname=hostname, sysctls=sysctls)
+    if sandbox.id_maps is None:
+        await namespaces.pin(paths, hostname=hostname, sysctls=sysctls)
+        return
+    # Namespaces belong to the user namespace they are made in, and with them what their root may do: so that is first.
+    async with user_namespace(sandbox.id_maps, owning=[kind for kind in paths if kind != "user"]) as holder:
+        of_net = {key: value for key, value in sysctls.items() if key.startswith("net.")}
+        await namespaces.pin(paths, hostname=hostname, sysctls=of_net, holder=holder)
+        of_ipc = {key: value for key, value in sysctls.items() if key not in of_net}
+        await namespaces.write_ipc_sysctls(holder, of_ipc)
 
 
 def make_cgroups(on: Collaborators, sandbox: Sandbox) -> None:

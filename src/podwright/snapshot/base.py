@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from podwright.linux.idmap import IdMaps
 from podwright.oci.digest import Digest
 from podwright.snapshot.layer import BlobSource
 
@@ -83,11 +84,17 @@ class Snapshotter(Protocol):
     are idempotent.
     """
 
-    def prepare(self, key: str, chain: Sequence[Digest]) -> None:
-        """Make the container's directories. Raises NotFound when the stack isn't committed, ResourceExhausted."""
+    def prepare(self, key: str, chain: Sequence[Digest], *, maps: IdMaps | None = None) -> None:
+        """Make the container's directories. Raises NotFound when the stack isn't committed, ResourceExhausted.
 
-    def mount(self, key: str, target: Path, *, read_only: bool = False) -> None:
-        """Mount the union at the directory `target`. Raises NotFound for an unknown key, Internal."""
+        `maps`: those of the user namespace the container is in, which its root directory has to belong to.
+        """
+
+    def mount(self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None) -> None:
+        """Mount the union at the directory `target`. Raises NotFound for an unknown key, Internal.
+
+        `userns`: the user namespace, pinned there, whose ids the image's files show.
+        """
 
     def unmount(self, target: Path) -> None:
         """Unmount what is mounted at `target`; nothing there is success."""

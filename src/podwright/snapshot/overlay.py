@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from podwright.base.errors import Internal, InvalidArgument, NotFound
+from podwright.base.errors import Internal, InvalidArgument, NotFound, PodwrightError
 from podwright.base.files import disk_error
 from podwright.base.ids import random_suffix
 from podwright.base.locks import KeyedLocks
@@ -29,6 +29,8 @@ from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks, in_thread
 from podwright.linux import mounts
 from podwright.linux import syscalls as sys
+from podwright.linux.idmap import IdMaps, IdRange
+from podwright.linux.userns import user_namespace
 from podwright.oci.digest import Digest
 from podwright.snapshot.base import Layer, Usage
 from podwright.snapshot.bridge import OPAQUE_XATTR, Odd, build_bridge, copy_attributes
@@ -36,7 +38,7 @@ from podwright.snapshot.chain import chain_id
 from podwright.snapshot.disk_usage import disk_usage
 from podwright.snapshot.layer import BlobSource, Limits, Unpacker
 from podwright.snapshot.layerjob import Report
-from podwright.snapshot.overlay_mount import check_depth, mount_overlay, open_overlay
+from podwright.snapshot.overlay_mount import check_depth, mount_overlay, open_overlay, own_as_mapped
 from podwright.snapshot.trash import Trash
 from podwright.state.boot import boot_id
 from podwright.state.layout import Layout
@@ -44,6 +46,7 @@ from podwright.state.store import Store
 
 log = get_logger(__name__)
 _EMPTY = "0"  # the stack of an image without layers
+_PROBED_ID = 1  # any but 0: a map that changes nothing is none to the kernel
 
 
 class LayerRecord(msgspec.Struct, frozen=True):
@@ -237,7 +240,7 @@ class OverlaySnapshotter:
 
     # -- containers
 
-    def prepare(self, key: str, chain: Sequence[Digest]) -> None:
+    def prepare(self, key: str, chain: Sequence[Digest], *, maps: IdMaps | None = None) -> None:
         stack_key = chain_id(chain)
         stack = self._stacks.get(stack_key)
         if stack is None:
@@ -253,10 +256,12 @@ class OverlaySnapshotter:
                 (directory / part).mkdir(mode=mode, exist_ok=True)
             if known is None and stack.root:
                 _copy_root(self._layers_dir / stack.root, directory / "upper")
+            if known is None and maps is not None:
+                own_as_mapped(directory / "upper", maps)
         except OSError as error:
             raise disk_error(error, directory) from error
 
-    def mount(self, key: str, target: Path, *, read_only: bool = False) -> None:
+    def mount(self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None) -> None:
         record = self._snapshots.get(key)
         stack = self._stacks.get(record.chain_id) if record else None
         if stack is None:
@@ -264,7 +269,10 @@ class OverlaySnapshotter:
         if target.stat().st_dev != target.parent.stat().st_dev:
             return  # mounted already
         try:
-            mount_overlay(self._layers_dir, stack.names, target, writable=self._containers / key, read_only=read_only)
+            mount_overlay(
+                self._layers_dir, stack.names, target, writable=self._containers / key, read_only=read_only,
+                userns=userns,
+            )  # fmt: skip
         except OSError as error:
             raise Internal(f"can't mount the file system of {key}: {error}") from error
 
@@ -289,6 +297,23 @@ class OverlaySnapshotter:
     def staging(self) -> Path:
         """For what must not survive a restart of the daemon."""
         return self._staging
+
+    async def idmap_problem(self) -> str:
+        """Why containers can't be put into user namespaces here; '' when they can. Found out by doing it."""
+        maps = IdMaps((IdRange(0, _PROBED_ID, 1),), (IdRange(0, _PROBED_ID, 1),))
+        probe = self._staging / random_suffix()
+        try:
+            for part in ("", "upper", "work", "rootfs"):
+                (probe / part).mkdir(mode=0o700)
+            async with user_namespace(maps) as pid:
+                userns = Path(f"/proc/{pid}/ns/user")
+                mount_overlay(self._layers_dir, [_EMPTY], probe / "rootfs", writable=probe, userns=userns)
+            return ""
+        except (PodwrightError, OSError) as error:
+            return str(error)
+        finally:
+            mounts.unmount(probe / "rootfs")
+            self._trash.put(probe)
 
     # -- the daemon's life
 

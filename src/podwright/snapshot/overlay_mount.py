@@ -11,11 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from podwright.base.errors import InvalidArgument
 from podwright.linux import syscalls as sys
+from podwright.linux.idmap import IdMaps, attach, clone_idmapped
+
+T = TypeVar("T")
 
 MAX_LAYERS = 500
 _MAX_PARAMETER = 255  # fsconfig(2) copies at most so many characters of a value
@@ -24,22 +28,69 @@ _OPTIONS = {"index": "off"}
 
 
 def mount_overlay(
-    layers: Path, names: Sequence[str], target: Path, *, writable: Path | None = None, read_only: bool = False
+    layers: Path,
+    names: Sequence[str],
+    target: Path,
+    *,
+    writable: Path | None = None,
+    read_only: bool = False,
+    userns: Path | None = None,
 ) -> None:
     """Mount the directories `names` below `layers`, the uppermost first, at `target`.
 
-    `writable` holds the directories `upper` and `work`. Raises InvalidArgument beyond the kernel's limit, OSError.
+    `writable` holds the directories `upper` and `work`. `userns`: the user namespace to whose ids those of the layers
+    are mapped; what is in `upper` is not mapped, and has the owners that it shows.
+    Raises InvalidArgument beyond the kernel's limit, FailedPrecondition where layers can't be mapped, OSError.
     """
     check_depth(len(names))
-    attributes = sys.MOUNT_ATTR_RDONLY if read_only else 0
-    mount_fd = _open_by_parameters(layers, names, writable, attributes)
+    if userns is not None:
+        mount_fd: int | None = _open_idmapped(layers, names, target, writable, userns, read_only=read_only)
+    else:
+        mount_fd = _open_by_parameters(layers, names, writable, _attributes(read_only=read_only))
     if mount_fd is None:
         _mount_by_page(layers, names, writable, target, read_only=read_only)
         return
     try:
-        sys.move_mount(mount_fd, "", sys.AT_FDCWD, os.fspath(target), sys.MOVE_MOUNT_F_EMPTY_PATH)
+        attach(mount_fd, target)
     finally:
         os.close(mount_fd)
+
+
+def _attributes(*, read_only: bool) -> int:
+    return sys.MOUNT_ATTR_RDONLY if read_only else 0
+
+
+def _open_idmapped(
+    layers: Path, names: Sequence[str], target: Path, writable: Path | None, userns: Path, *, read_only: bool
+) -> int:
+    """A detached mount over layers whose owners are mapped.
+
+    overlayfs itself can't be mounted with mapped ids, its layers can (Linux 5.19). So a thread takes a mount
+    namespace of its own in which an idmapped mount lies over the directory of all layers, and mounts from there:
+    nobody else ever sees that mount, and no crash leaves it behind.
+    """
+    layers_fd = clone_idmapped(layers, userns)
+
+    def work() -> int:
+        sys.unshare(sys.CLONE_NEWNS)
+        sys.mount(None, "/", None, sys.MS_REC | sys.MS_PRIVATE)
+        attach(layers_fd, layers)
+        mount_fd = _open_by_parameters(layers, names, writable, _attributes(read_only=read_only))
+        if mount_fd is not None:
+            return mount_fd
+        _mount_by_page(layers, names, writable, target, read_only=read_only)
+        return sys.open_tree(sys.AT_FDCWD, os.fspath(target), sys.OPEN_TREE_CLONE | sys.OPEN_TREE_CLOEXEC)
+
+    try:
+        return _in_thread(work, name="idmapped overlay mount")
+    finally:
+        os.close(layers_fd)
+
+
+def own_as_mapped(directory: Path, maps: IdMaps) -> None:
+    """Give a directory that isn't mapped the owner that the same one would show in an idmapped layer."""
+    info = directory.stat()
+    os.chown(directory, *maps.outside(info.st_uid, info.st_gid))
 
 
 def check_depth(layers: int) -> None:
@@ -91,21 +142,32 @@ def _mount_by_page(layers: Path, names: Sequence[str], writable: Path | None, ta
     if len(data) >= os.sysconf("SC_PAGE_SIZE"):
         raise InvalidArgument(f"the image has {len(names)} layers, more than this kernel takes; Linux 6.5 takes 500")
     flags = sys.MS_RDONLY if read_only else 0
-    failed: list[OSError] = []
 
     def mount() -> None:
-        try:
-            sys.unshare(sys.CLONE_FS)  # from here on the working directory is this thread's own
-            os.chdir(layers)
-            sys.mount("overlay", os.fspath(target.absolute()), "overlay", flags, data)
-        except OSError as error:
-            failed.append(error)
+        sys.unshare(sys.CLONE_FS)  # from here on the working directory is this thread's own
+        os.chdir(layers)
+        sys.mount("overlay", os.fspath(target.absolute()), "overlay", flags, data)
 
-    thread = threading.Thread(target=mount, name="overlay mount")
+    _in_thread(mount, name="overlay mount")
+
+
+def _in_thread(function: Callable[[], T], *, name: str) -> T:
+    """Run `function` in a thread that ends with it, for what it changes of the thread's own view of files."""
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def body() -> None:
+        try:
+            results.append(function())
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name=name)
     thread.start()
     thread.join()
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def open_overlay(layers: Path, names: Sequence[str], scratch: Path) -> int:

@@ -2,7 +2,8 @@
 
 `root` holds what survives a boot (images, layers, container file systems, the database), `run` what a boot clears
 (pinned namespaces, bundles, pod files). All directories are 0700, so nobody but root reaches a setuid file in
-somebody's root file system (CVE-2021-41103, CVE-2024-25621).
+somebody's root file system (CVE-2021-41103, CVE-2024-25621). Where a pod has a user namespace, the root of that
+namespace has to pass through to its own bundles, and only there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ class Layout:
         ):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
+
+    def open_to_namespaces(self) -> None:
+        """Let the root of a user namespace pass (not look) through to its own pod's and containers' directories."""
+        for path in (self.run, self.sandboxes, self.containers):
+            path.chmod(0o711)
+
+    def closed_parent(self) -> Path | None:
+        """A directory above the run directory that only its owner can pass through; None when there is none."""
+        return next((path for path in self.run.absolute().parents if not path.stat().st_mode & 0o001), None)
 
     @property
     def lock(self) -> Path:

@@ -13,6 +13,8 @@ import pytest
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
 from podwright.linux import mounts
+from podwright.linux.idmap import IdMaps, IdRange
+from podwright.linux.userns import user_namespace
 from podwright.network import namespaces
 
 pytestmark = pytest.mark.root
@@ -124,4 +126,21 @@ async def test_many_at_once(tmp_path: Path) -> None:
     await asyncio.gather(*(namespaces.pin(paths) for paths in each))
     assert len({paths["net"].stat().st_ino for paths in each}) == 20
     for paths in each:
+        namespaces.unpin(paths.values())
+
+
+async def test_namespaces_of_a_user_namespace_are_pinned_with_it(tmp_path: Path) -> None:
+    paths = {kind: tmp_path / f"{kind}ns" for kind in ("user", "net", "ipc", "uts")}
+    maps = IdMaps((IdRange(0, 200_000, 1000),), (IdRange(0, 200_000, 1000),))
+    try:
+        async with user_namespace(maps, owning=["net", "ipc", "uts"]) as holder:
+            inodes = {kind: os.stat(f"/proc/{holder}/ns/{kind}").st_ino for kind in paths}
+            await namespaces.pin(paths, hostname="theirs", sysctls={"net.ipv4.tcp_syncookies": "0"}, holder=holder)
+            await namespaces.write_ipc_sysctls(holder, {"kernel.shm_rmid_forced": "1", "fs.mqueue.msg_max": "20"})
+            with pytest.raises(InvalidArgument, match=r"kernel\.msgmax"):
+                await namespaces.write_ipc_sysctls(holder, {"kernel.msgmax": "no number"})
+        assert {kind: path.stat().st_ino for kind, path in paths.items()} == inodes, "they outlive the process"
+        assert own("user") != inodes["user"]
+        assert socket.gethostname() != "theirs"
+    finally:
         namespaces.unpin(paths.values())

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from podwright.base.errors import InvalidArgument, NotFound
+from podwright.base.errors import FailedPrecondition, InvalidArgument, NotFound
+from podwright.linux.idmap import IdMaps, IdRange
+from podwright.linux.userns import user_namespace
 from podwright.oci.digest import Digest
 from podwright.snapshot import overlay_mount
 from tests.root.snapshot.conftest import Bench
@@ -242,3 +244,44 @@ async def test_names_are_not_used_twice(bench: Bench) -> None:
     again = bench.restarted()
     assert again._new_name() == "2"
     await again.close()
+
+
+@pytest.mark.parametrize("old_kernel", [False, True])
+async def test_a_user_namespaces_container_owns_its_image(
+    bench: Bench, target: Path, monkeypatch: pytest.MonkeyPatch, *, old_kernel: bool
+) -> None:
+    """The layers are mapped, what is written is not; an old kernel's mount(2) does it as well as fsconfig(2)."""
+    if old_kernel:
+        monkeypatch.setattr(overlay_mount, "_open_by_parameters", lambda *_arguments: None)
+    base = tars.archive(tars.directory(b"./", 0o755, uid=3, gid=4), tars.file(b"file", b"x", uid=5, gid=6))
+    maps = IdMaps((IdRange(0, 200_000, 1000),), (IdRange(0, 300_000, 1000),))
+    chain = await bench.stack(base)
+    async with user_namespace(maps) as pid:
+        bench.snapshots.prepare("c1", chain, maps=maps)
+        bench.snapshots.mount("c1", target, userns=Path(f"/proc/{pid}/ns/user"))
+    assert [(os.stat(p).st_uid, os.stat(p).st_gid) for p in (target, target / "file")] == [
+        (200_003, 300_004), (200_005, 300_006),
+    ]  # fmt: skip
+    (target / "file").write_text("copied up")
+    os.chown(target / "file", 200_007, 300_008)
+    bench.snapshots.unmount(target)
+    bench.snapshots.prepare("c2", chain)
+    bench.snapshots.mount("c2", target)
+    assert (os.stat(target / "file").st_uid, (target / "file").read_text()) == (5, "x"), "the layer is as it was"
+    assert not [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "snapshots/layers" in line.split()[4]
+    ]
+
+
+async def test_the_probe_for_user_namespaces_leaves_nothing(bench: Bench) -> None:
+    assert await bench.snapshots.idmap_problem() == ""
+    assert bench.left_over() == []
+
+
+async def test_the_probe_says_what_is_in_the_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, _userns: Path) -> int:
+        raise FailedPrecondition(f"the file system of {source} can't be mounted with mapped ids")
+
+    monkeypatch.setattr(overlay_mount, "clone_idmapped", refuse)
+    assert "mapped ids" in await bench.snapshots.idmap_problem()
+    assert bench.left_over() == []

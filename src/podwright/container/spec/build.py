@@ -21,6 +21,7 @@ from podwright.container.spec.process import arguments, environment, working_dir
 from podwright.container.spec.resources import NO_QUOTA, linux_resources
 from podwright.container.spec.signals import stop_signal
 from podwright.container.spec.user import ResolvedUser, resolve_user
+from podwright.container.spec.userns import check_container, oci_mappings
 from podwright.criapi import api_pb2 as pb
 from podwright.oci.runtime_spec import Capabilities, Linux, LinuxResources, Process, Root, Spec, User
 from podwright.runtime.base import COMPILED_SECCOMP_ANNOTATION
@@ -67,6 +68,7 @@ def build_container_spec(
     """
     security = config.linux.security_context
     confinement.check_privileged(security, sandbox)
+    check_container(security.namespace_options, sandbox)
     user = resolve_user(security, image.user, passwd=passwd, group=group)
     capabilities = confinement.capabilities(security, host)
     spec = Spec(
@@ -128,8 +130,8 @@ def _linux(
     masked, readonly = confinement.hidden_paths(security)
     return Linux(
         namespaces=plan_namespaces(security.namespace_options, sandbox, host, target_pid=target_pid),
-        uid_mappings=list(sandbox.uid_mappings),
-        gid_mappings=list(sandbox.gid_mappings),
+        uid_mappings=oci_mappings(sandbox.id_maps.uids) if sandbox.id_maps else [],
+        gid_mappings=oci_mappings(sandbox.id_maps.gids) if sandbox.id_maps else [],
         devices=[device for device, _access in request.devices],
         cgroups_path=cgroups_path,
         resources=_resources(config, host, request),

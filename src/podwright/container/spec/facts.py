@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from podwright.oci.runtime_spec import Device, IdMapping
+from podwright.linux.idmap import IdMaps
+from podwright.oci.runtime_spec import Device
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class SandboxFacts:
 
     A type that is missing there is the host's, save pid, which is each container's own unless it asks for POD.
     `hosts`, `resolv_conf`, `hostname_file`, `shm` are host paths to mount; None: the image's own file stays.
+    `id_maps`: of its user namespace, if it owns one.
     """
 
     id: str
@@ -38,8 +40,12 @@ class SandboxFacts:
     log_directory: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     privileged: bool = False
-    uid_mappings: tuple[IdMapping, ...] = ()
-    gid_mappings: tuple[IdMapping, ...] = ()
+    id_maps: IdMaps | None = None
+
+    @property
+    def userns(self) -> Path | None:
+        """Where the pod's user namespace is pinned; None for a pod in the host's."""
+        return Path(self.namespaces["user"]) if "user" in self.namespaces else None
 
     @property
     def host_network(self) -> bool:
@@ -89,7 +95,8 @@ class MountSource:
     """A mount's host path, symlinks resolved. `shared`, `slave`: the propagation of the mount it lies on, which hangs
     at `mount_point`.
 
-    `procfs`: it is a proc file system's root.
+    `procfs`: it is a proc file system's root. `idmapped`: where the path is mounted with mapped owners, for the
+    runtime to take it from there.
     """
 
     path: Path
@@ -99,6 +106,7 @@ class MountSource:
     slave: bool = False
     mount_point: str = "/"
     procfs: bool = False
+    idmapped: Path | None = None
 
 
 @dataclass(frozen=True)

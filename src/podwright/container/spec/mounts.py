@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from podwright.base.errors import InvalidArgument, PrefixedError
 from podwright.container.spec.facts import HostFacts, MountSource, SandboxFacts
+from podwright.container.spec.userns import mount_id_maps
 from podwright.criapi import api_pb2 as pb
-from podwright.oci.runtime_spec import IdMapping, Mount
+from podwright.oci.runtime_spec import Mount
 
 _GENERIC = ["nosuid", "noexec", "nodev"]
 _PROPAGATION = {
@@ -105,12 +106,11 @@ def _requested(mount: pb.Mount, index: int, host: HostFacts, sources: Mapping[st
     destination = mount_destination(mount.container_path, field)
     source = sources[destination]
     _check_propagation(mount, source, field)
-    _check_id_mappings(mount, field)
+    mount_id_maps(mount, field)
     options = ["rbind", _PROPAGATION[mount.propagation], _access(mount, host, field)]
     options += _extra_options(mount, field)
     return Mount(
-        destination=destination, type="bind", source=str(source.path), options=options,
-        uid_mappings=id_mappings(mount.uidMappings), gid_mappings=id_mappings(mount.gidMappings),
+        destination=destination, type="bind", source=str(source.idmapped or source.path), options=options
     )  # fmt: skip
 
 
@@ -172,17 +172,3 @@ def _extra_options(mount: pb.Mount, field: str) -> list[str]:
                 f"mount option {option!r} is not one of {', '.join(sorted(_ALLOWED_OPTIONS))}", field=field
             )
     return list(mount.mount_options)
-
-
-def _check_id_mappings(mount: pb.Mount, field: str) -> None:
-    """mount_setattr(2), "ID-mapped mounts": users and groups are mapped together."""
-    if bool(mount.uidMappings) != bool(mount.gidMappings):
-        raise InvalidArgument("uidMappings and gidMappings must be given together", field=field)
-    for mapping in (*mount.uidMappings, *mount.gidMappings):
-        if not mapping.length:
-            raise InvalidArgument("an id mapping can't have the length 0", field=field)
-
-
-def id_mappings(given: Iterable[pb.IDMapping]) -> list[IdMapping]:
-    """CRI's id mappings in OCI's words."""
-    return [IdMapping(container_id=m.container_id, host_id=m.host_id, size=m.length) for m in given]

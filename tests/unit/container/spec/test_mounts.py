@@ -20,9 +20,14 @@ SANDBOX = SandboxFacts(
 
 
 def plan(
-    config: pb.ContainerConfig, *, sandbox: SandboxFacts = SANDBOX, host: HostFacts = HOST, shared: bool = True
+    config: pb.ContainerConfig,
+    *,
+    sandbox: SandboxFacts = SANDBOX,
+    host: HostFacts = HOST,
+    shared: bool = True,
+    sources: dict[str, MountSource] | None = None,
 ) -> list[Mount]:
-    sources = {
+    sources = sources or {
         mount_destination(m.container_path, f"mounts[{at}]"): MountSource(Path(m.host_path), shared=shared)
         for at, m in enumerate(config.mounts)
     }
@@ -180,12 +185,13 @@ def test_dots_in_a_container_path_stay_inside() -> None:
     assert find(mounts, "/etc/x").source == "/h"
 
 
-def test_id_mappings_are_passed_on() -> None:
+def test_an_idmapped_volume_is_taken_from_where_it_is_mounted_so() -> None:
     mapping = pb.IDMapping(host_id=100000, container_id=0, length=65536)
     config = request(pb.Mount(container_path="/m", host_path="/h", uidMappings=[mapping], gidMappings=[mapping]))
-    found = find(plan(config), "/m")
-    assert [(m.host_id, m.container_id, m.size) for m in found.uid_mappings] == [(100000, 0, 65536)]
-    assert found.gid_mappings == found.uid_mappings
+    sources = {"/m": MountSource(Path("/h"), idmapped=Path("/bundle/volumes/0"))}
+    found = find(plan(config, sources=sources), "/m")
+    assert found.source == "/bundle/volumes/0"
+    assert (found.uid_mappings, found.gid_mappings) == ([], []), "a runtime that knows them would map twice"
 
 
 def test_id_mappings_that_can_not_be() -> None:

@@ -95,7 +95,9 @@ class Interceptors:
         self._metrics.observe_call(name, code.name, seconds)
         expected = isinstance(error, PodwrightError | OSError | asyncio.CancelledError)
         fields = {"rpc": name, "code": code.name, "error": message, "took_ms": round(seconds * 1000, 1)}
-        if expected:
+        if code == grpc.StatusCode.NOT_FOUND:
+            log.info("call failed", **fields)  # the kubelet asks after what it has just removed
+        elif expected:
             log.warning("call failed", **fields)
         else:
             log.error("call failed by a bug", exc_info=error, **fields)

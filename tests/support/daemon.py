@@ -40,6 +40,7 @@ class Daemon:
         self.cni_dir.mkdir()
         if cni:
             self.write_cni()
+        self.handler = runtime
         self.config = directory / "config.toml"
         self.config.write_text(
             f'[runtime]\ndefault = "{runtime}"\n[cgroup]\ndriver = "cgroupfs"\n'
@@ -135,6 +136,10 @@ class Daemon:
             archive.write_bytes(hello_image(HELLO))
         return str(self.podwright.LoadImage(podwright_pb2.LoadImageRequest(path=str(archive))).ids[0])
 
+    def runtime_command(self) -> list[str]:
+        """The OCI runtime as the daemon calls it, up to the verb."""
+        return [self.handler, "--root", str(self.run / "runtime" / self.handler)]
+
     def run_pod(self, name: str = "pod", handler: str = "", **options: Any) -> str:
         config = pod_config(name, self.directory / "logs" / name, **options)
         return str(
@@ -170,6 +175,14 @@ class Daemon:
             assert time.monotonic() < deadline, f"still {status.state}:\n{self.log_tail()}"
             time.sleep(0.02)  # noqa: TID251 - no event loop here
         return status
+
+    def wait_log(self, container: str, words: str, timeout_s: float = 15) -> Path:
+        """Wait until the container's log holds `words`; the log's path."""
+        log, deadline = Path(self.status(container).log_path), time.monotonic() + timeout_s
+        while words not in log.read_text():
+            assert time.monotonic() < deadline, f"no {words!r} in {log.read_text()[-2000:]!r}"
+            time.sleep(0.01)  # noqa: TID251 - no event loop here
+        return log
 
     def exec(self, container: str, *command: str, timeout: int = 10) -> pb.ExecSyncResponse:
         response = self.runtime.ExecSync(pb.ExecSyncRequest(container_id=container, cmd=command, timeout=timeout))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess  # noqa: TID251 - tests look behind the daemon's back
 import threading
 import time
 from pathlib import Path
@@ -38,6 +39,7 @@ def test_the_life_of_a_container(daemon: Daemon) -> None:
     assert (dict(running.labels), dict(running.annotations)) == ({"l": "1"}, {"a": "2"})
     item = daemon.containers()[0]
     assert (item.id, item.pod_sandbox_id, item.image_id, item.state) == (container, pod, image.id, pb.CONTAINER_RUNNING)
+    daemon.wait_log(container, " last\n")
     daemon.stop_container(container, 0)
     ended = daemon.status(container)
     assert (ended.state, ended.exit_code, ended.reason) == (pb.CONTAINER_EXITED, 137, "Error")
@@ -72,6 +74,14 @@ def test_commands_that_end_before_their_start_returns(daemon: Daemon) -> None:
     for number in range(15):
         container = daemon.run_container(pod, "echo", "done", name=f"quick-{number}")
         assert daemon.wait_exit(container).reason == "Completed"
+
+
+def test_a_paused_container_can_be_stopped(daemon: Daemon) -> None:
+    """In a freezer of cgroup v1 not even SIGKILL arrives."""
+    container = daemon.run_container(daemon.run_pod(), "sleep", "1000")
+    subprocess.run([*daemon.runtime_command(), "pause", container], check=True)
+    daemon.stop_container(container, 0)
+    assert daemon.status(container).exit_code == 137
 
 
 def test_oom_kill_is_told_apart(daemon: Daemon) -> None:

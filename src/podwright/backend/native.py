@@ -15,7 +15,7 @@ from podwright.container import recover as container_recover
 from podwright.container.attach import require_attachable
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.create import create_container
-from podwright.container.exec import exec_sync, require_running
+from podwright.container.exec import exec_interactive, exec_sync, require_running
 from podwright.container.exits import Exits, monitored
 from podwright.container.model import Container, container_key
 from podwright.container.remove import remove_container
@@ -170,8 +170,8 @@ class NativeBackend:
         require_running(self.container(container_id))
 
     async def exec(self, container_id: str, command: Sequence[str], *, terminal: bool, streams: ProcessStreams) -> int:
-        self.require_exec(container_id)
-        raise Unimplemented("interactive exec is not there yet")
+        container = self.container(container_id)
+        return await exec_interactive(self._containers, container, command, terminal=terminal, streams=streams)
 
     def require_attach(self, container_id: str, *, terminal: bool) -> None:
         require_attachable(self.container(container_id), terminal=terminal)

@@ -14,6 +14,13 @@ class Settings:
         default=1.0,
         metadata={"help": "How long the output of an exec is still read after its process ended, in seconds."},
     )
+    exec_hangup_s: float = field(
+        default=30.0,
+        metadata={
+            "help": "How long a process executed interactively may go on after its client has gone and its streams "
+            "have been closed,\nin seconds; then it is killed. Negative: as long as it likes."
+        },
+    )
     stop_kill_wait_s: float = field(
         default=30.0,
         metadata={"help": "How long a stop waits after SIGKILL before it reports a process that can't be killed."},

@@ -20,6 +20,9 @@ from podwright.criapi import api_pb2 as pb
 
 log = get_logger(__name__)
 
+# What is still there so long after SIGKILL may be paused: in a freezer of cgroup v1 no signal arrives.
+_THAW_AFTER_S = 1.0
+
 
 class _Stop:
     """One running stop: when it turns to SIGKILL, and who tells it that this moved."""
@@ -73,7 +76,7 @@ class Stopper:
         if time.monotonic() >= stop.kill_at or not container.record.started_at:
             return
         runtime = self._on.handlers.runtime(container.record.handler)
-        await runtime.kill(container.id, container.record.stop_signal)
+        await runtime.kill(container.id, container.record.stop_signal, process=container.process)
         while not ended.done() and (left := stop.kill_at - time.monotonic()) > 0:
             stop.changed.clear()
             changed = self._tasks.start(stop.changed.wait(), name="shorter grace")
@@ -84,10 +87,13 @@ class Stopper:
         """SIGKILL everything in the container. The cgroup finds processes that the pid namespace does not
         (a pod that shares its PID namespace); both, because a virtual machine has no such cgroup."""
         runtime = self._on.handlers.runtime(container.record.handler)
-        await runtime.kill(container.id, signal.SIGKILL)
+        await runtime.kill(container.id, signal.SIGKILL, process=container.process)
         if container.config.linux.security_context.namespace_options.pid != pb.CONTAINER:
             await self._on.cgroups.kill_all(container.record.cgroup)
-        await asyncio.wait({ended}, timeout=self._on.settings.stop_kill_wait_s)
+        await asyncio.wait({ended}, timeout=min(_THAW_AFTER_S, self._on.settings.stop_kill_wait_s))
+        if not ended.done():
+            await runtime.resume(container.id)
+            await asyncio.wait({ended}, timeout=self._on.settings.stop_kill_wait_s)
         if not ended.done():
             raise DeadlineExceeded(
                 f"container {container.id[:13]} did not end {self._on.settings.stop_kill_wait_s:g} s after SIGKILL: "

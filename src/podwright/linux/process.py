@@ -63,6 +63,11 @@ class Process:
         self._pidfd = os.pidfd_open(popen.pid)
         _children.add(popen.pid)
 
+    @property
+    def ended(self) -> bool:
+        """Whether its end has been seen: from then on its pid may be another's."""
+        return self._pidfd < 0
+
     async def wait(self) -> int:
         """The exit status, negative for a signal."""
         if self._pidfd >= 0:

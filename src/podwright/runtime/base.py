@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from podwright.base.errors import FailedPrecondition, Internal, InvalidArgument
+from podwright.base.streams import ProcessStreams
 from podwright.linux.pidfd import ProcessIdentity
 from podwright.oci.runtime_spec import LinuxResources, Process
 
@@ -121,6 +122,21 @@ class ExecResult:
     truncated: bool = False
 
 
+@dataclass(frozen=True)
+class InteractiveExec:
+    """A process to run in a running container with somebody at its streams; `process.terminal`: on a terminal.
+
+    `drain_timeout_s` is that of `ExecRequest`. `hangup_timeout_s`: how long the process may go on after its client
+    went away, before it is killed; None: as long as it likes.
+    """
+
+    container_id: str
+    process: Process
+    streams: ProcessStreams
+    drain_timeout_s: float = 1.0
+    hangup_timeout_s: float | None = None
+
+
 class Runtime(Protocol):
     """One OCI runtime with its settings: the implementation behind a RuntimeClass handler.
 
@@ -198,6 +214,16 @@ class Runtime(Protocol):
 
         On time-out, and when the caller is cancelled, the process and all its descendants are killed and gone
         before this returns. Raises ContainerNotRunning, CommandNotRunnable.
+        """
+        ...
+
+    async def exec(self, request: InteractiveExec) -> int:
+        """Run a process in the container with the client's streams: its exit code, 128+n for signal n.
+
+        All output has been written, and the writers closed, before this returns. A client that goes away
+        (ConnectionError from a stream) hangs the process up: its terminal is hung up, or its input ends and its output
+        breaks. A caller that is cancelled kills it, with all its descendants. Raises ContainerNotRunning,
+        CommandNotRunnable.
         """
         ...
 

@@ -23,12 +23,14 @@ from podwright.runtime.base import (
     ExecRequest,
     ExecResult,
     Features,
+    InteractiveExec,
     RuntimeCommand,
     RuntimeFailed,
     RuntimeState,
 )
 from podwright.runtime.exec import exec_sync
 from podwright.runtime.features import read_features
+from podwright.runtime.interactive import exec_interactive
 from podwright.runtime.words import failure, says_unknown, tidy
 
 
@@ -163,10 +165,21 @@ class CliRuntime:
         try:
             return await exec_sync(self._argv, request, self._scratch, reaper=self._exec_reaper)
         except RuntimeFailed as error:
-            state = await self.state(request.container_id)
-            if state is None or state.status != "running":
-                raise ContainerNotRunning(f"container {request.container_id[:12]} does not run") from error
+            await self._require_running(request.container_id, error)
             raise
+
+    async def exec(self, request: InteractiveExec) -> int:
+        try:
+            return await exec_interactive(self._argv, request, self._scratch, reaper=self._exec_reaper)
+        except RuntimeFailed as error:
+            await self._require_running(request.container_id, error)
+            raise
+
+    async def _require_running(self, container_id: str, error: RuntimeFailed) -> None:
+        """Why an exec failed that the runtime has no clear word for."""
+        state = await self.state(container_id)
+        if state is None or state.status != "running":
+            raise ContainerNotRunning(f"container {container_id[:12]} does not run") from error
 
     async def features(self) -> Features:
         async with self._features_lock:

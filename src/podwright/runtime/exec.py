@@ -110,14 +110,18 @@ class ExecFiles:
         self.pid.unlink(missing_ok=True)
 
 
-def _arguments(runtime: Sequence[str], container_id: str, files: ExecFiles, reaper: Path | None) -> list[str]:
+def exec_arguments(
+    runtime: Sequence[str], container_id: str, files: ExecFiles, reaper: Path | None, *, options: Sequence[str] = ()
+) -> list[str]:
+    """What to run; `options` are for the runtime's `exec`."""
     if reaper is None:
-        return [*runtime, "exec", "--process", str(files.process), "--pid-file", str(files.pid), container_id]
+        return [*runtime, "exec", *options, "--process", str(files.process), "--pid-file", str(files.pid), container_id]
     return [
         str(reaper), "--sync", "--api-version", "--exec", "--exec-process-spec", str(files.process),
         "--container-pidfile", str(files.pid), "--cid", container_id, "--cuuid", container_id, "--name", "exec",
         "--log-path", "passthrough:", "--log-level", "error", "--no-sync-log",
         "--runtime", runtime[0], *(f"--runtime-arg={word}" for word in runtime[1:]),
+        *(f"--runtime-opt={word}" for word in options),
     ]  # fmt: skip
 
 
@@ -133,7 +137,7 @@ async def exec_sync(
     out, err = Capture(request.output_limit_bytes), Capture(request.output_limit_bytes)
     timed_out = False
     try:
-        argv = _arguments(runtime, request.container_id, files, reaper)
+        argv = exec_arguments(runtime, request.container_id, files, reaper)
         stdin = empty_input()
         try:
             process = spawn(argv, stdin=stdin, stdout=out.write_fd, stderr=err.write_fd)
@@ -147,9 +151,9 @@ async def exec_sync(
                     returncode = await process.wait()
         except TimeoutError:
             timed_out = True
-            returncode = await shielded(_kill(process), name="kill timed-out exec")
+            returncode = await shielded(kill_exec(process), name="kill timed-out exec")
         except BaseException:
-            await shielded(_kill(process), name="kill cancelled exec")
+            await shielded(kill_exec(process), name="kill cancelled exec")
             raise
         await _drain(out, err, request.drain_timeout_s)
         ran = files.read_pid() > 0
@@ -159,10 +163,13 @@ async def exec_sync(
     if not ran and not timed_out:
         words = stderr.decode(errors="replace")
         raise failure("exec", request.container_id, words, program=Path(runtime[0]).name)
-    code = 128 - returncode if returncode < 0 else returncode
-    return ExecResult(
-        137 if timed_out else code, stdout, stderr, timed_out=timed_out, truncated=out.truncated or err.truncated
-    )
+    code = 137 if timed_out else exit_code(returncode)
+    return ExecResult(code, stdout, stderr, timed_out=timed_out, truncated=out.truncated or err.truncated)
+
+
+def exit_code(returncode: int) -> int:
+    """128+n for signal n, as shells have it."""
+    return 128 - returncode if returncode < 0 else returncode
 
 
 async def _drain(out: Capture, err: Capture, timeout_s: float) -> None:
@@ -174,7 +181,7 @@ async def _drain(out: Capture, err: Capture, timeout_s: float) -> None:
         return  # a child in the background holds them; what it wrote so far is kept
 
 
-async def _kill(process: Process) -> int:
+async def kill_exec(process: Process) -> int:
     """End what our child has started; it reaps that and ends by itself. Its status."""
     try:
         if not await kill_below(process.pid):

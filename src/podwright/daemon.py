@@ -38,6 +38,7 @@ from podwright.cri.runtime_service import RuntimeService
 from podwright.cri.server import Server
 from podwright.cri.streaming_service import StreamingService
 from podwright.criapi import api_pb2, podwright_pb2
+from podwright.device.cdi import CdiDevices
 from podwright.image.service import Images
 from podwright.linux.orphans import Orphans
 from podwright.linux.systemd_notify import notify
@@ -72,9 +73,11 @@ class Node:
         layout: Layout,
         config: Config,
         stages: Callable[[], dict[str, str]],
+        cdi: CdiDevices,
     ) -> None:
         self._network, self._handlers, self._monitor, self._cgroups = network, handlers, monitor, cgroups
         self._snapshots, self._layout, self._config, self._stages = snapshots, layout, config, stages
+        self._cdi = cdi
         self._no_user_namespaces = "it is not known yet whether this machine has them"
         self._features: dict[str, Features] = {}
         self._host_facts: dict[str, HostFacts] = {}
@@ -101,6 +104,8 @@ class Node:
                 recursive_read_only=features is not None and features.recursive_read_only_mounts,
                 compiled_seccomp=features is not None and features.compiled_seccomp,
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
+                privileged_devices=not self._handlers.settings(handler).privileged_without_host_devices,
+                device_ownership=self._config.device.device_ownership_from_security_context,
                 absent_sources_to_reject=self._config.container.absent_mount_sources_to_reject,
                 hugepage_limits=self._cgroups.limits_hugepages(),
                 swap_limits=self._cgroups.limits_swap(),
@@ -138,7 +143,8 @@ class Node:
     def cgroup_driver(self) -> Naming:
         return self._cgroups.naming
 
-    def info(self) -> dict[str, str]:
+    async def info(self) -> dict[str, str]:
+        known = await in_thread(self._cdi.known)
         facts = {
             "version": __version__,
             "root": str(self._config.state.root),
@@ -149,7 +155,8 @@ class Node:
             "cgroups": self._cgroups.version,
             "operations": self._stages(),
         }
-        return {"config": json.dumps(facts)}
+        cdi = {"devices": sorted(known.devices), "problems": known.problems}
+        return {"config": json.dumps(facts), "cdi": json.dumps(cdi)}
 
 
 class Daemon:
@@ -183,6 +190,7 @@ class Daemon:
             content=ContentStore(layout.content), snapshotter=snapshots,
             in_use=lambda image_id: [c.id for c in containers if c.uses_image(image_id)],
         )  # fmt: skip
+        cdi = CdiDevices(config.device.cdi_spec_dirs)
         pods = SandboxCollaborators(
             layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox,
             lambda handler: self._node.user_namespace_problem(handler),
@@ -190,11 +198,11 @@ class Daemon:
         monitor = Conmon(config.monitor, layout.exits)
         on = ContainerCollaborators(
             layout, containers, self._images, snapshots, self._handlers, monitor,
-            cgroups, config.container, lambda handler: self._node.host_facts(handler),
+            cgroups, config.container, lambda handler: self._node.host_facts(handler), cdi,
         )  # fmt: skip
         self._backend = NativeBackend(pods, on, self._tasks)
         self._node = Node(
-            self._network, self._handlers, monitor, cgroups, snapshots, layout, config, self._backend.stages
+            self._network, self._handlers, monitor, cgroups, snapshots, layout, config, self._backend.stages, cdi
         )
         self._events = Events(self._backend, queue_limit=config.server.max_unread_events)
         self._streaming = StreamingServer(config.streaming, self._backend)

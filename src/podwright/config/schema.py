@@ -17,6 +17,7 @@ from typing import Any
 from podwright.cgroup.base import Settings as CgroupSettings
 from podwright.container.settings import Settings as ContainerSettings
 from podwright.cri.settings import Settings as ServerSettings
+from podwright.device.settings import Settings as DeviceSettings
 from podwright.image.settings import Settings as ImageSettings
 from podwright.monitor.base import Settings as MonitorSettings
 from podwright.network.base import Settings as NetworkSettings
@@ -40,6 +41,7 @@ class Config:
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     container: ContainerSettings = field(default_factory=ContainerSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     cgroup: CgroupSettings = field(default_factory=CgroupSettings)
     image: ImageSettings = field(default_factory=ImageSettings)

@@ -10,6 +10,7 @@ from podwright.cgroup.base import CgroupDriver
 from podwright.container.model import Containers
 from podwright.container.settings import Settings
 from podwright.container.spec.facts import HostFacts
+from podwright.device.cdi import CdiDevices
 from podwright.image.service import Images
 from podwright.monitor.base import Monitor
 from podwright.runtime.handlers import Handlers
@@ -31,4 +32,5 @@ class Collaborators:
     cgroups: CgroupDriver
     settings: Settings
     host: Callable[[str], HostFacts]
+    cdi: CdiDevices
     locks: KeyedLocks = field(default_factory=KeyedLocks)

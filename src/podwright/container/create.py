@@ -24,7 +24,7 @@ from podwright.container.mountpoints import check_mount_points, settle_mount_poi
 from podwright.container.remove import take_down
 from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
-from podwright.container.spec.inspect import inspect_request
+from podwright.container.spec.inspect import cdi_devices, inspect_request
 from podwright.container.spec.process import check_working_directory
 from podwright.container.volumes import mount_idmapped, plan_idmapped, unmount_idmapped
 from podwright.criapi import api_pb2 as pb
@@ -166,8 +166,8 @@ async def inspect(
     """What the request refers to on the host, and what the image can run. A thread looks where a mount may hang."""
     config = container.config
     volumes = await mount_image_volumes(on, container)
-    if config.mounts or config.devices or config.linux.security_context.privileged:
-        facts = await in_thread(partial(inspect_request, config, host, image_volumes=volumes))
+    if config.mounts or config.devices or cdi_devices(config) or config.linux.security_context.privileged:
+        facts = await in_thread(partial(inspect_request, config, host, image_volumes=volumes, cdi=on.cdi))
     else:
         facts = inspect_request(config, host)
     programs = [*config.command[:1], *image.config.entrypoint[:1], *config.args[:1], *image.config.cmd[:1], ""]

@@ -32,7 +32,7 @@ class NodeStatus(Protocol):
 
     def handlers(self) -> dict[str, Features]: ...
 
-    def info(self) -> dict[str, str]: ...
+    async def info(self) -> dict[str, str]: ...
 
     @property
     def cgroup_driver(self) -> Naming: ...
@@ -58,7 +58,7 @@ class RuntimeService:
         )  # fmt: skip
         return pb.StatusResponse(
             status=pb.RuntimeStatus(conditions=conditions),
-            info=self._node.info() if request.verbose else {},
+            info=await self._node.info() if request.verbose else {},
             runtime_handlers=[render.runtime_handler(name, f) for name, f in self._node.handlers().items()],
             features=pb.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
         )

@@ -7,8 +7,6 @@ left out of the JSON, because runtimes tell "absent" from "empty". Names are the
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 # crun before 1.9 refuses any version that has no "1.0" in it.
@@ -103,6 +101,28 @@ class Namespace(_Struct):
     path: str = ""
 
 
+class Hook(_Struct):
+    """hooks.*[]: a program that a runtime runs at a point of a container's life. `timeout` in seconds."""
+
+    path: str
+    args: list[str] = []
+    env: list[str] = []
+    timeout: int | None = None
+
+
+class IntelRdt(_Struct, rename={
+    "clos_id": "closID", "l3_cache_schema": "l3CacheSchema", "mem_bw_schema": "memBwSchema",
+    "enable_cmt": "enableCMT", "enable_mbm": "enableMBM",
+}):  # fmt: skip
+    """linux.intelRdt: the class of service of cache and memory bandwidth; kernel.org, x86/resctrl."""
+
+    clos_id: str = ""
+    l3_cache_schema: str = ""
+    mem_bw_schema: str = ""
+    enable_cmt: bool = False
+    enable_mbm: bool = False
+
+
 class Device(_Struct):
     """linux.devices[]: a node to make. `type` is c, b, u or p; `file_mode` is decimal permission bits."""
 
@@ -181,6 +201,7 @@ class Linux(_Struct):
     masked_paths: list[str] = []
     readonly_paths: list[str] = []
     mount_label: str = ""
+    intel_rdt: IntelRdt | None = None
     rootfs_propagation: str = ""
 
 
@@ -194,5 +215,5 @@ class Spec(_Struct):
     hostname: str = ""
     mounts: list[Mount] = []
     annotations: dict[str, str] = {}
-    hooks: dict[str, Any] = {}
+    hooks: dict[str, list[Hook]] = {}
     linux: Linux = msgspec.field(default_factory=Linux)

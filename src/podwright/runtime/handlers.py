@@ -38,6 +38,10 @@ class HandlerSettings:
     allowed_annotations: tuple[str, ...] = field(
         default=(), metadata={"help": "Prefixes of reserved annotations that may reach this runtime all the same."}
     )
+    privileged_without_host_devices: bool = field(
+        default=False,
+        metadata={"help": "Whether privileged containers get only the devices that they ask for (virtual machines)."},
+    )
 
 
 @dataclass(frozen=True)

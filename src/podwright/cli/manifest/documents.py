@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Hashable
-from typing import Any
 
 import yaml
 
 from podwright.base.errors import InvalidArgument
+from podwright.base.strict_yaml import StrictLoader
 from podwright.cli.manifest.model import Manifest, Pod
 from podwright.cli.manifest.node import Node
 from podwright.cli.manifest.read_pod import read_metadata, read_pod
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as the API server reads it: a key that is given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key in seen and key != "<<":
-                raise InvalidArgument(f"line {key_node.start_mark.line + 1}: {key!r} is given twice")
-            seen.add(key)
-        made: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return made
-
-
 def read_manifest(text: str) -> Manifest:
     """All documents of a manifest. Raises InvalidArgument with the path of what is wrong."""
     try:
-        documents = [document for document in yaml.load_all(text, _Loader) if document is not None]
+        documents = [document for document in yaml.load_all(text, StrictLoader) if document is not None]
     except yaml.YAMLError as error:
         raise InvalidArgument(f"not valid YAML: {' '.join(str(error).split())}") from error
     warnings: list[str] = []

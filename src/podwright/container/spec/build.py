@@ -13,7 +13,7 @@ import msgspec
 
 from podwright.container.spec import security as confinement
 from podwright.container.spec.annotations import container_annotations
-from podwright.container.spec.devices import device_rules
+from podwright.container.spec.devices import device_nodes, device_rules
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.mounts import plan_mounts, rootfs_propagation
 from podwright.container.spec.namespaces import plan_namespaces
@@ -23,6 +23,7 @@ from podwright.container.spec.signals import stop_signal
 from podwright.container.spec.user import ResolvedUser, resolve_user
 from podwright.container.spec.userns import check_container, oci_mappings
 from podwright.criapi import api_pb2 as pb
+from podwright.device.edits import apply_edits
 from podwright.oci.runtime_spec import Capabilities, Linux, LinuxResources, Process, Root, Spec, User
 from podwright.runtime.base import COMPILED_SECCOMP_ANNOTATION
 from podwright.security.limits import clamp_oom_score_adj
@@ -78,6 +79,7 @@ def build_container_spec(
         annotations=_annotations(config, sandbox, image, host, request, container_id),
         linux=_linux(config, sandbox, host, request, capabilities, cgroups_path, target_pid),
     )  # fmt: skip
+    apply_edits(spec, request.edits)
     missing = dict.fromkeys(source.path for source in request.sources.values() if not source.exists)
     return Built(spec, user, stop_signal(config.stop_signal, image.stop_signal), tuple(missing))
 
@@ -132,7 +134,7 @@ def _linux(
         namespaces=plan_namespaces(security.namespace_options, sandbox, host, target_pid=target_pid),
         uid_mappings=oci_mappings(sandbox.id_maps.uids) if sandbox.id_maps else [],
         gid_mappings=oci_mappings(sandbox.id_maps.gids) if sandbox.id_maps else [],
-        devices=[device for device, _access in request.devices],
+        devices=device_nodes(request.devices, security if host.device_ownership else None),
         cgroups_path=cgroups_path,
         resources=_resources(config, host, request),
         seccomp=_seccomp(security, request, capabilities),
@@ -148,8 +150,8 @@ def _resources(config: pb.ContainerConfig, host: HostFacts, request: RequestFact
     if resources.cpu is not None and resources.cpu.quota == NO_QUOTA:
         # What a new cgroup has anyway; crun can't write it on cgroup v1.
         resources.cpu = msgspec.structs.replace(resources.cpu, quota=None)
-    privileged = config.linux.security_context.privileged
-    return msgspec.structs.replace(resources, devices=device_rules(request.devices, privileged=privileged))
+    everything = config.linux.security_context.privileged and host.privileged_devices
+    return msgspec.structs.replace(resources, devices=device_rules(request.devices, everything=everything))
 
 
 def _seccomp(

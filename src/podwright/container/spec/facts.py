@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from podwright.device.edits import Edits
 from podwright.linux.idmap import IdMaps
 from podwright.oci.runtime_spec import Device
 
@@ -74,7 +75,8 @@ class HostFacts:
     CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro` mounts.
     `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
     `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
-    `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
+    `privileged_devices`: privileged containers get all of the host's. `device_ownership`: the security context's user
+    and group own the nodes. `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
     `hugepage_limits`, `swap_limits`: whether the kernel can limit them.
     """
 
@@ -85,6 +87,8 @@ class HostFacts:
     compiled_seccomp: bool = False
     hostname: str = ""
     allowed_annotations: tuple[str, ...] = ()
+    privileged_devices: bool = True
+    device_ownership: bool = False
     absent_sources_to_reject: tuple[str, ...] = ()
     hugepage_limits: bool = True
     swap_limits: bool = True
@@ -114,12 +118,14 @@ class RequestFacts:
     """What `inspect.py` found on the host for one request.
 
     `sources`: by destination of the request's mounts. `devices`: nodes to make, with the access each is given.
+    `edits`: what CDI devices change.
     `seccomp`: the encoded profile where the request names a file. `seccomp_filter`: the profile compiled, '' where
     it isn't. `all_abis`: whether the default profile names the machine's other ABIs.
     """
 
     sources: Mapping[str, MountSource] = field(default_factory=dict)
     devices: tuple[tuple[Device, str], ...] = ()
+    edits: Edits = field(default_factory=Edits)
     seccomp: msgspec.Raw | None = None
     seccomp_filter: str = ""
     all_abis: bool = True

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import msgspec
 
-from podwright.base.errors import InvalidArgument, NotFound, Unimplemented
+from podwright.base.errors import InvalidArgument, NotFound
 from podwright.container.spec.devices import checked_permissions
 from podwright.container.spec.facts import HostFacts, MountSource, RequestFacts
 from podwright.container.spec.mounts import mount_destination
 from podwright.container.spec.security import UNCONFINED, capabilities, seccomp_profile
 from podwright.criapi import api_pb2 as pb
+from podwright.device.cdi import CdiDevices, annotated_devices
+from podwright.device.edits import Edits, gather
 from podwright.linux.capability_sets import bounding_and_permitted
 from podwright.linux.mounts import MountTable
-from podwright.oci.runtime_spec import Device
+from podwright.oci.runtime_spec import Device, Mount
 from podwright.security.capabilities import DEFAULT_CAPABILITIES
 from podwright.security.limits import oom_score_adj_floor
 from podwright.security.seccomp import default_profile, load_profile
@@ -31,25 +33,44 @@ from podwright.security.seccomp_filter import compiled
 _DEV = Path("/dev")
 # Not devices of the machine: terminals, memory, and what other engines put there.
 _NOT_HOST_DEVICES = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"})
+_NO_CDI = CdiDevices()
 _TYPES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 
 
 def inspect_request(
-    config: pb.ContainerConfig, host: HostFacts, *, image_volumes: Mapping[int, Path] | None = None
+    config: pb.ContainerConfig,
+    host: HostFacts,
+    *,
+    image_volumes: Mapping[int, Path] | None = None,
+    cdi: CdiDevices = _NO_CDI,
 ) -> RequestFacts:
     """What the request refers to. `image_volumes`: where images that it mounts lie, by the mount's number.
 
     Raises InvalidArgument, NotFound.
     """
     sources = mount_sources(config.mounts, image_volumes or {}, host)
-    if config.CDI_devices:
-        raise Unimplemented(f"CDI device {config.CDI_devices[0].name!r}: CDI is not supported")
+    names = cdi_devices(config)
+    edits = gather(cdi.edits(names)) if names else Edits()
+    sources.update((mount.destination, _edited(mount)) for mount in edits.mounts)
     security = config.linux.security_context
-    devices = list(host_devices()) if security.privileged else []
+    devices = list(host_devices()) if security.privileged and host.privileged_devices else []
     for index, device in enumerate(config.devices):
         devices += _requested(device, f"devices[{index}]")
     profile, program = _seccomp(security, host)
-    return RequestFacts(sources=sources, devices=tuple(devices), seccomp=profile, seccomp_filter=program)
+    return RequestFacts(sources=sources, devices=tuple(devices), edits=edits, seccomp=profile, seccomp_filter=program)
+
+
+def cdi_devices(config: pb.ContainerConfig) -> list[str]:
+    """The CDI devices of a request. Of annotations only the container's own count: the kubelet writes those, and the
+    pod's are its user's."""
+    asked = [device.name for device in config.CDI_devices]
+    return list(dict.fromkeys([*asked, *annotated_devices(config.annotations)]))
+
+
+def _edited(mount: Mount) -> MountSource:
+    """A mount that a CDI device brings."""
+    path = Path(mount.source)
+    return MountSource(path, is_directory=mount.type != "bind" or path.is_dir())
 
 
 def mount_sources(
@@ -106,20 +127,22 @@ def host_devices() -> Iterator[tuple[Device, str]]:
 def _requested(asked: pb.Device, field: str) -> Iterator[tuple[Device, str]]:
     """A device, or all devices below a directory, at the same place below the container path."""
     access = checked_permissions(asked.permissions, field)
-    if not asked.host_path.startswith("/"):
-        raise InvalidArgument(f"host_path {asked.host_path!r} must be an absolute path", field=field)
-    host_path, container_path = Path(asked.host_path), asked.container_path or asked.host_path
+    container_path = asked.container_path or asked.host_path
+    for name, path in (("host_path", asked.host_path), ("container_path", container_path)):
+        if not path.startswith("/") or "\0" in path:
+            raise InvalidArgument(f"{name} {path!r} must be an absolute path", field=field)
+    host_path, place = Path(asked.host_path), Path(os.path.normpath("/" + container_path.lstrip("/")))
     if not host_path.is_dir():
         try:
-            yield _device(host_path, container_path), access
+            yield _device(host_path, str(place)), access
         except OSError as error:
             raise NotFound(f"{field}: device {host_path}: {error.strerror}") from error
         return
-    found = [(path, str(Path(container_path, path.relative_to(host_path)))) for path in _nodes(host_path)]
+    found = list(_nodes(host_path))
     if not found:
         raise NotFound(f"{field}: no device below {host_path}")
-    for path, inside in found:
-        yield _device(path, inside), access
+    for node in found:
+        yield _device(node, str(place / node.relative_to(host_path))), access
 
 
 def _nodes(directory: Path) -> Iterator[Path]:
@@ -163,6 +186,8 @@ def host_facts(
     recursive_read_only: bool,
     compiled_seccomp: bool = False,
     allowed_annotations: tuple[str, ...] = (),
+    privileged_devices: bool = True,
+    device_ownership: bool = False,
     absent_sources_to_reject: tuple[str, ...] = (),
     hugepage_limits: bool = True,
     swap_limits: bool = True,
@@ -179,6 +204,8 @@ def host_facts(
         compiled_seccomp=compiled_seccomp,
         hostname=os.uname().nodename,
         allowed_annotations=allowed_annotations,
+        privileged_devices=privileged_devices,
+        device_ownership=device_ownership,
         absent_sources_to_reject=tuple(map(os.path.normpath, absent_sources_to_reject)),
         hugepage_limits=hugepage_limits,
         swap_limits=swap_limits,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from podwright.base.errors import InvalidArgument, NotFound, Unimplemented
-from podwright.container.spec.facts import HostFacts
-from podwright.container.spec.inspect import host_devices, host_facts, inspect_request
+from podwright.base.errors import InvalidArgument, NotFound
+from podwright.container.spec.facts import HostFacts, MountSource
+from podwright.container.spec.inspect import cdi_devices, host_devices, host_facts, inspect_request
 from podwright.criapi import api_pb2 as pb
+from podwright.device.cdi import CdiDevices
 
 HOST = HostFacts(capabilities=frozenset({"CAP_CHOWN"}))
 
@@ -113,11 +115,41 @@ def test_the_privileged_get_all_devices_but_terminals() -> None:
     assert {device.path for device, _ in host_devices()} == paths
     assert "/dev/null" in paths
     assert "/dev/console" not in paths
+    without = HostFacts(capabilities=HOST.capabilities, privileged_devices=False)
+    asked.devices.add(host_path="/dev/null")
+    assert [device.path for device, _ in inspect_request(asked, without).devices] == ["/dev/null"]
 
 
-def test_cdi_is_refused_not_ignored() -> None:
-    with pytest.raises(Unimplemented, match=r"vendor\.com/x=1"):
-        inspect_request(pb.ContainerConfig(CDI_devices=[pb.CDIDevice(name="vendor.com/x=1")]), HOST)
+@pytest.mark.parametrize("path", ["dev/x", "x", "/a\0b"])
+def test_bad_places_for_devices(path: str) -> None:
+    asked = pb.ContainerConfig(devices=[pb.Device(host_path="/dev/null", container_path=path)])
+    with pytest.raises(InvalidArgument, match=r"devices\[0\]: container_path"):
+        inspect_request(asked, HOST)
+
+
+def test_places_of_devices_are_plain() -> None:
+    asked = pb.ContainerConfig(devices=[pb.Device(host_path="/dev/null", container_path="//dev/../dev/x/")])
+    assert [device.path for device, _ in inspect_request(asked, HOST).devices] == ["/dev/x"]
+
+
+def test_cdi_devices(tmp_path: Path) -> None:
+    device = {"name": "a", "containerEdits": {
+        "env": ["A=1"], "mounts": [{"hostPath": str(tmp_path), "containerPath": "/lib//x/"}],
+    }}  # fmt: skip
+    (tmp_path / "spec.json").write_text(
+        json.dumps({"cdiVersion": "0.5.0", "kind": "vendor.com/x", "devices": [device, {**device, "name": "b"}]})
+    )
+    cdi = CdiDevices([tmp_path])
+    asked = pb.ContainerConfig(
+        CDI_devices=[pb.CDIDevice(name="vendor.com/x=a")],
+        annotations={"cdi.k8s.io/plugin_1": "vendor.com/x=b,vendor.com/x=a", "other": "vendor.com/x=c"},
+    )
+    assert cdi_devices(asked) == ["vendor.com/x=a", "vendor.com/x=b"]
+    found = inspect_request(asked, HOST, cdi=cdi)
+    assert found.edits.env == ("A=1", "A=1")
+    assert found.sources["/lib/x"] == MountSource(tmp_path)
+    with pytest.raises(NotFound, match=r"no CDI device vendor\.com/x=a"):
+        inspect_request(asked, HOST)
 
 
 def test_seccomp_files(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Devices that vendors describe: the Container Device Interface."""

@@ -85,8 +85,24 @@ class CpuStats:
 
 
 @dataclass(frozen=True)
+class SwapStats:
+    """Bytes. `limit_bytes` is swap alone, memory not counted; None: no limit, 0: no swap may be used."""
+
+    usage_bytes: int = 0
+    limit_bytes: int | None = None
+
+    @property
+    def available_bytes(self) -> int | None:
+        """What is left below the limit; None where there is none."""
+        return None if self.limit_bytes is None else max(0, self.limit_bytes - self.usage_bytes)
+
+
+@dataclass(frozen=True)
 class MemoryStats:
-    """Bytes. `working_set_bytes` is usage less inactive file pages, as the kubelet counts. `limit_bytes` 0: none."""
+    """Bytes. `working_set_bytes` is usage less inactive file pages, as the kubelet counts. `limit_bytes` 0: none.
+
+    `swap` is None where the kernel doesn't account for it.
+    """
 
     usage_bytes: int = 0
     working_set_bytes: int = 0
@@ -98,8 +114,7 @@ class MemoryStats:
     limit_bytes: int = 0
     peak_bytes: int = 0
     failures: int = 0
-    swap_usage_bytes: int = 0
-    swap_limit_bytes: int = 0
+    swap: SwapStats | None = None
     pressure: PressureStats | None = None
 
     @property

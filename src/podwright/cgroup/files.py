@@ -44,6 +44,14 @@ def read_limit(path: str) -> int:
     return 0 if number >= UNLIMITED or number < 0 else number
 
 
+def read_bound(path: str) -> int | None:
+    """A limit that may be 0 (nothing is allowed); None where there is none, or no file."""
+    data = read(path)
+    if data is None or data.strip() == b"max" or int(data) >= UNLIMITED:
+        return None
+    return int(data)
+
+
 def read_table(path: str) -> dict[bytes, int] | None:
     """A file of `key number` lines."""
     data = read(path)

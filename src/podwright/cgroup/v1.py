@@ -12,7 +12,8 @@ from pathlib import Path
 
 from podwright.base.errors import InvalidArgument
 from podwright.cgroup import files
-from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats
+from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, PressureStats, SwapStats
+from podwright.cgroup.pressure import is_populated, read_pressure
 from podwright.cgroup.signals import kill_members
 from podwright.oci.runtime_spec import LinuxResources
 
@@ -25,6 +26,7 @@ class CgroupV1:
 
     def __init__(self, mounts: Mapping[str, str], unified: str = "") -> None:
         self._mounts = dict(mounts)
+        self._unified = unified
         self._hierarchies = sorted({*mounts.values(), *([unified] if unified else [])})
         self._membership = next(mounts[name] for name in (*_MEMBERSHIP, *sorted(mounts)) if name in mounts)
 
@@ -114,12 +116,17 @@ class CgroupV1:
         return (files.read_table(self._at("memory", path) + "/memory.oom_control") or {}).get(b"oom_kill", 0)
 
     def stats(self, path: str) -> CgroupStats | None:
-        """About 15 files."""
+        """About 15 files, 19 where there is a v2 hierarchy to ask for pressure."""
         if not Path(self._membership + path).is_dir():
             return None
-        return CgroupStats(time.time_ns(), self._cpu(path), self._memory(path), self._pids(path))
+        # A runtime may leave the container out of the v2 hierarchy: then its pressure is unknown, not 0.
+        stalls = self._unified + path if self._unified and is_populated(self._unified + path) else ""
+        return CgroupStats(
+            time.time_ns(), self._cpu(path, _stalled(stalls, "cpu")), self._memory(path, _stalled(stalls, "memory")),
+            self._pids(path), _stalled(stalls, "io"),
+        )  # fmt: skip
 
-    def _cpu(self, path: str) -> CpuStats | None:
+    def _cpu(self, path: str, pressure: PressureStats | None) -> CpuStats | None:
         account = self._at("cpuacct", path)
         usage = files.read_number(f"{account}/cpuacct.usage")
         if usage is None:
@@ -130,16 +137,15 @@ class CgroupV1:
             files.read_number(f"{account}/cpuacct.usage_user") or 0,
             files.read_number(f"{account}/cpuacct.usage_sys") or 0,
             table.get(b"nr_periods", 0), table.get(b"nr_throttled", 0), table.get(b"throttled_time", 0),
+            pressure,
         )  # fmt: skip
 
-    def _memory(self, path: str) -> MemoryStats | None:
+    def _memory(self, path: str, pressure: PressureStats | None) -> MemoryStats | None:
         directory = self._at("memory", path)
         usage = files.read_number(f"{directory}/memory.usage_in_bytes")
         table = files.read_table(f"{directory}/memory.stat")
         if usage is None or table is None:
             return None
-        limit = files.read_limit(f"{directory}/memory.limit_in_bytes")
-        with_swap = files.read_limit(f"{directory}/memory.memsw.limit_in_bytes")
         return MemoryStats(
             usage_bytes=usage,
             working_set_bytes=max(0, usage - table.get(b"total_inactive_file", 0)),
@@ -148,17 +154,30 @@ class CgroupV1:
             mapped_file_bytes=table.get(b"total_mapped_file", 0),
             page_faults=table.get(b"total_pgfault", 0),
             major_page_faults=table.get(b"total_pgmajfault", 0),
-            limit_bytes=limit,
+            limit_bytes=files.read_limit(f"{directory}/memory.limit_in_bytes"),
             peak_bytes=files.read_number(f"{directory}/memory.max_usage_in_bytes") or 0,
             failures=files.read_number(f"{directory}/memory.failcnt") or 0,
-            swap_usage_bytes=table.get(b"total_swap", 0),
-            swap_limit_bytes=max(0, with_swap - limit) if with_swap else 0,
+            swap=_swap(directory, table),
+            pressure=pressure,
         )
 
     def _pids(self, path: str) -> PidsStats | None:
         directory = self._at("pids", path)
         current = files.read_number(f"{directory}/pids.current")
         return None if current is None else PidsStats(current, files.read_limit(f"{directory}/pids.max"))
+
+
+def _stalled(directory: str, resource: str) -> PressureStats | None:
+    return read_pressure(f"{directory}/{resource}.pressure") if directory else None
+
+
+def _swap(directory: str, table: Mapping[bytes, int]) -> SwapStats | None:
+    """v1 limits memory and swap together; what may be swapped is the difference. None without swap accounting."""
+    if b"total_swap" not in table:
+        return None
+    with_swap = files.read_bound(f"{directory}/memory.memsw.limit_in_bytes")
+    memory = files.read_bound(f"{directory}/memory.limit_in_bytes")
+    return SwapStats(table[b"total_swap"], None if with_swap is None else max(0, with_swap - (memory or 0)))
 
 
 def _set_frozen(directory: str, *, frozen: bool) -> None:

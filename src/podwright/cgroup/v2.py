@@ -10,7 +10,8 @@ from pathlib import Path
 
 from podwright.base.errors import InvalidArgument
 from podwright.cgroup import files
-from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, Pressure, PressureStats
+from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, SwapStats
+from podwright.cgroup.pressure import read_pressure
 from podwright.cgroup.signals import kill_members
 from podwright.oci.runtime_spec import LinuxResources
 
@@ -108,7 +109,7 @@ class CgroupV2:
         directory = self._mount + path
         if not Path(directory).is_dir():
             return None
-        io = _pressure(f"{directory}/io.pressure")
+        io = read_pressure(f"{directory}/io.pressure")
         return CgroupStats(time.time_ns(), _cpu(directory), _memory(directory), _pids(directory), io)
 
 
@@ -142,7 +143,7 @@ def _cpu(directory: str) -> CpuStats | None:
         table.get(b"system_usec", 0) * _MICROSECOND_NS,
         table.get(b"nr_periods", 0), table.get(b"nr_throttled", 0),
         table.get(b"throttled_usec", 0) * _MICROSECOND_NS,
-        _pressure(f"{directory}/cpu.pressure"),
+        read_pressure(f"{directory}/cpu.pressure"),
     )  # fmt: skip
 
 
@@ -161,26 +162,17 @@ def _memory(directory: str) -> MemoryStats | None:
         limit_bytes=files.read_limit(f"{directory}/memory.max"),
         peak_bytes=files.read_number(f"{directory}/memory.peak") or 0,
         failures=(files.read_table(f"{directory}/memory.events") or {}).get(b"max", 0),
-        swap_usage_bytes=files.read_number(f"{directory}/memory.swap.current") or 0,
-        swap_limit_bytes=files.read_limit(f"{directory}/memory.swap.max"),
-        pressure=_pressure(f"{directory}/memory.pressure"),
+        swap=_swap(directory),
+        pressure=read_pressure(f"{directory}/memory.pressure"),
     )
+
+
+def _swap(directory: str) -> SwapStats | None:
+    usage = files.read_number(f"{directory}/memory.swap.current")
+    return None if usage is None else SwapStats(usage, files.read_bound(f"{directory}/memory.swap.max"))
 
 
 def _pids(directory: str) -> PidsStats | None:
     current = files.read_number(f"{directory}/pids.current")
     return None if current is None else PidsStats(current, files.read_limit(f"{directory}/pids.max"))
 
-
-def _pressure(path: str) -> PressureStats | None:
-    data = files.read(path)
-    if not data:
-        return None
-    lines: dict[str, Pressure] = {}
-    for line in data.decode().splitlines():
-        kind, *pairs = line.split()
-        values = dict(pair.split("=", 1) for pair in pairs)
-        lines[kind] = Pressure(
-            float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"])
-        )
-    return PressureStats(lines["some"], lines.get("full"))

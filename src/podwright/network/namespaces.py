@@ -93,7 +93,7 @@ async def run_in_netns(path: Path, function: Callable[[], T]) -> T:
     """
 
     def work() -> T:
-        _enter_netns(path)
+        enter_netns(path)
         return function()
 
     return await in_own_thread(work, name="netns")
@@ -203,7 +203,8 @@ def _sysctl_path(key: str) -> str:
     return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
 
 
-def _enter_netns(path: Path) -> None:
+def enter_netns(path: Path) -> None:
+    """Put the calling thread, which must end thereafter, into a pinned namespace. Raises FailedPrecondition."""
     if not is_pinned(path):
         raise FailedPrecondition(f"there is no network namespace at {path}: its pod has ended")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

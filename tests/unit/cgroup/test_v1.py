@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from podwright.base.errors import InvalidArgument
-from podwright.cgroup.base import CpuStats, Limits, PidsStats
+from podwright.cgroup.base import CpuStats, Limits, PidsStats, Pressure, PressureStats, SwapStats
 from podwright.cgroup.v1 import CgroupV1
 from tests.unit.cgroup import trees
 
@@ -23,14 +23,45 @@ def test_counters(tmp_path: Path) -> None:
     assert (memory.usage_bytes, memory.working_set_bytes, memory.rss_bytes) == (100000, 70000, 81920)
     assert (memory.page_faults, memory.major_page_faults, memory.peak_bytes, memory.failures) == (77, 7, 200000, 2)
     assert (memory.limit_bytes, memory.available_bytes) == (0, 0)
-    assert (memory.swap_usage_bytes, memory.swap_limit_bytes) == (2048, 0)
+    assert memory.swap == SwapStats(2048, None)
+    assert (memory.pressure, stats.io_pressure) == (None, None)
 
 
 def test_limits_are_reported(tmp_path: Path) -> None:
     mounts = trees.v1(tmp_path, "/a", memory__limit_in_bytes=80000, memory__memsw__limit_in_bytes=100000)
     memory = (CgroupV1(mounts).stats("/a") or pytest.fail("gone")).memory
     assert memory is not None
-    assert (memory.limit_bytes, memory.available_bytes, memory.swap_limit_bytes) == (80000, 10000, 20000)
+    assert (memory.limit_bytes, memory.available_bytes, memory.swap) == (80000, 10000, SwapStats(2048, 20000))
+
+
+def test_no_swap_is_a_limit_of_its_own(tmp_path: Path) -> None:
+    """The kubelet's NoSwap: memory and swap together may be as much as memory alone."""
+    mounts = trees.v1(tmp_path, "/a", memory__limit_in_bytes=80000, memory__memsw__limit_in_bytes=80000)
+    memory = (CgroupV1(mounts).stats("/a") or pytest.fail("gone")).memory
+    assert memory is not None
+    assert memory.swap == SwapStats(2048, 0)
+    assert memory.swap.available_bytes == 0
+
+
+def test_a_kernel_that_does_not_account_for_swap(tmp_path: Path) -> None:
+    without = trees.V1_MEMORY_STAT.replace("total_swap 2048\n", "")
+    memory = (CgroupV1(trees.v1(tmp_path, "/a", memory__stat=without)).stats("/a") or pytest.fail("gone")).memory
+    assert memory is not None
+    assert memory.swap is None
+
+
+@pytest.mark.parametrize("populated", [0, 1])
+def test_pressure_comes_from_a_v2_hierarchy_that_has_the_processes(tmp_path: Path, populated: int) -> None:
+    """Hybrid hosts: the kernel keeps pressure in v2 alone, and a container may not be there."""
+    mounts = trees.v1(tmp_path, "/a")
+    files = {f"{name}__pressure": trees.PRESSURE for name in ("cpu", "memory", "io")}
+    trees.write(tmp_path / "unified/a", cgroup__events=f"populated {populated}\nfrozen 0\n", **files)
+    stats = CgroupV1(mounts, f"{tmp_path}/unified").stats("/a")
+    assert stats is not None
+    assert stats.cpu is not None
+    assert stats.memory is not None
+    expected = PressureStats(Pressure(1.5, 0.25, 0.0, 12345), Pressure(0.5, 0.0, 0.0, 678)) if populated else None
+    assert (stats.cpu.pressure, stats.memory.pressure, stats.io_pressure) == (expected, expected, expected)
 
 
 def test_the_working_set_is_never_negative(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from podwright.base.errors import InvalidArgument
-from podwright.cgroup.base import CpuStats, Limits, PidsStats, Pressure, PressureStats
+from podwright.cgroup.base import CpuStats, Limits, PidsStats, Pressure, PressureStats, SwapStats
 from podwright.cgroup.v2 import CgroupV2, weight_of
 from tests.unit.cgroup import trees
 
@@ -24,7 +24,7 @@ def test_counters(tmp_path: Path) -> None:
     assert memory is not None
     assert (memory.usage_bytes, memory.working_set_bytes, memory.rss_bytes) == (100000, 70000, 81920)
     assert (memory.page_faults, memory.major_page_faults, memory.peak_bytes, memory.failures) == (77, 7, 200000, 2)
-    assert (memory.limit_bytes, memory.swap_usage_bytes, memory.swap_limit_bytes) == (0, 2048, 0)
+    assert (memory.limit_bytes, memory.swap) == (0, SwapStats(2048, None))
     assert memory.pressure == PRESSURE
 
 
@@ -46,6 +46,22 @@ def test_some_without_full(tmp_path: Path) -> None:
     assert stats is not None
     assert stats.cpu is not None
     assert stats.cpu.pressure == PressureStats(PRESSURE.some)
+
+
+@pytest.mark.parametrize(("limit", "available"), [("max", None), (0, 0), (4096, 2048), (1024, 0)])
+def test_what_may_still_be_swapped(tmp_path: Path, limit: object, available: int | None) -> None:
+    memory = (CgroupV2(trees.v2(tmp_path, "/a", memory__swap__max=limit)).stats("/a") or pytest.fail("gone")).memory
+    assert memory is not None
+    assert memory.swap is not None
+    assert memory.swap.available_bytes == available
+
+
+def test_a_kernel_that_does_not_account_for_swap(tmp_path: Path) -> None:
+    mount = trees.v2(tmp_path, "/a")
+    (tmp_path / "a/memory.swap.current").unlink()
+    memory = (CgroupV2(mount).stats("/a") or pytest.fail("gone")).memory
+    assert memory is not None
+    assert memory.swap is None
 
 
 def test_a_cgroup_that_is_gone(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from podwright.cri.list_service import ListService
 from podwright.cri.podwright_service import PodwrightService
 from podwright.cri.runtime_service import RuntimeService
 from podwright.cri.server import Server
+from podwright.cri.stats_service import StatsService
 from podwright.cri.streaming_service import StreamingService
 from podwright.criapi import api_pb2, podwright_pb2
 from podwright.device.cdi import CdiDevices
@@ -211,6 +212,7 @@ class Daemon:
             api_pb2.DESCRIPTOR.services_by_name["RuntimeService"],
             RuntimeService(self._backend, self._node, layout),
             ListService(self._backend),
+            StatsService(self._backend),
             EventsService(self._events),
             StreamingService(self._backend, self._streaming),
         )

@@ -135,6 +135,10 @@ def test_stats(podwright: CommandLine, server: Daemon) -> None:
     assert row[:3] == [main[:12], "main", "busy"]
     assert float(row[3]) > 0
     assert podwright("stats", "-o", "json").json["stats"][0]["attributes"]["id"] == main
+    of_pod = podwright.ok("stats", "--pods", "busy").splitlines()[1].split()
+    assert of_pod[:3] == [pod[:12], "busy", "test"]
+    assert float(of_pod[3]) > 0
+    assert podwright("stats", "--pods", "-o", "json").json["stats"][0]["attributes"]["id"] == pod
 
 
 def test_events(podwright: CommandLine, server: Daemon) -> None:

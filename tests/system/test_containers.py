@@ -287,25 +287,3 @@ def test_create_retried_returns_the_same_container(crun_daemon: Daemon) -> None:
     first = crun_daemon.create(pod, config)
     assert crun_daemon.create(pod, config) == first
     assert len(crun_daemon.containers()) == 1
-
-
-def test_stats(crun_daemon: Daemon) -> None:
-    pod = crun_daemon.run_pod(host_network=True)
-    container = crun_daemon.run_container(
-        pod, "sh", "-c", "dd if=/dev/zero of=/big bs=1024 count=2048 2>/dev/null; while true; do :; done"
-    )
-    stopped = crun_daemon.create(pod, container_config("idle", "sleep", "1"))
-    time.sleep(0.5)  # noqa: TID251 - let it burn some CPU
-    stats = crun_daemon.runtime.ContainerStats(pb.ContainerStatsRequest(container_id=container)).stats
-    time.sleep(0.5)  # noqa: TID251
-    stats = crun_daemon.runtime.ContainerStats(pb.ContainerStatsRequest(container_id=container)).stats
-    assert stats.attributes.id == container
-    assert stats.cpu.timestamp > 0
-    assert stats.cpu.usage_core_nano_seconds.value > 1_000_000
-    assert stats.cpu.usage_nano_cores.value > 1_000_000
-    assert stats.memory.working_set_bytes.value > 0
-    assert stats.writable_layer.used_bytes.value >= 2048 * 1024
-    listed = crun_daemon.runtime.ListContainerStats(pb.ListContainerStatsRequest()).stats
-    assert [item.attributes.id for item in listed] == [container]
-    with pytest.raises(grpc.RpcError):
-        crun_daemon.runtime.ContainerStats(pb.ContainerStatsRequest(container_id=stopped))

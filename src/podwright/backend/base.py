@@ -12,6 +12,7 @@ from podwright.container.stats import ContainerStats
 from podwright.criapi import api_pb2 as pb
 from podwright.runtime.base import ExecResult
 from podwright.sandbox.model import Sandbox
+from podwright.sandbox.stats import PodStats
 
 
 class PodBackend(Protocol):
@@ -39,6 +40,10 @@ class PodBackend(Protocol):
         ...
 
     def sandboxes(self) -> Iterable[Sandbox]: ...
+
+    async def pod_stats(self, sandboxes: Iterable[Sandbox]) -> Sequence[PodStats]:
+        """Resource usage of those of the pods that are ready, in order."""
+        ...
 
     def require_port_forward(self, sandbox_id: str) -> None:
         """Asked before a URL is given away. Raises NotFound, AmbiguousId, FailedPrecondition (not ready)."""
@@ -112,8 +117,8 @@ class ContainerBackend(Protocol):
 
     async def reopen_log(self, container_id: str) -> None: ...
 
-    async def stats(self, container: Container) -> ContainerStats | None:
-        """Resource usage; None for a container that has no process any more."""
+    async def container_stats(self, containers: Iterable[Container]) -> Sequence[ContainerStats]:
+        """Resource usage of those of the containers that run, in order."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ from podwright.sandbox.pause import Pause
 from podwright.sandbox.port_forward import require_forwardable
 from podwright.sandbox.remove import remove_sandbox
 from podwright.sandbox.run import run_sandbox
+from podwright.sandbox.stats import PodStats, PodStatsReader
 from podwright.sandbox.stop import stop_sandbox
 from podwright.sandbox.update import update_sandbox
 
@@ -46,6 +47,7 @@ class NativeBackend:
         self._exits = Exits(containers, tasks)
         self._stopper = Stopper(containers, self._exits, tasks)
         self._stats = StatsReader(containers, tasks)
+        self._pod_stats = PodStatsReader(pods, containers.containers, self._stats)
         self._running: Inflight[Any] = Inflight(tasks)
 
     async def recover(self) -> None:
@@ -87,6 +89,7 @@ class NativeBackend:
         await gather_all(*(self.remove_container(container.id) for container in containers), name="remove containers")
         stage("pod files")
         await remove_sandbox(self._pods, sandbox)
+        self._pod_stats.forget(sandbox.id)
 
     async def update_sandbox(
         self, sandbox_id: str, overhead: pb.LinuxContainerResources | None, resources: pb.LinuxContainerResources | None
@@ -185,8 +188,11 @@ class NativeBackend:
             raise FailedPrecondition(f"container {container.id[:13]} does not run: nobody writes its log")
         await self._containers.monitor.reopen_log(monitored(self._containers, container))
 
-    async def stats(self, container: Container) -> ContainerStats | None:
-        return await self._stats.read(container)
+    async def container_stats(self, containers: Iterable[Container]) -> Sequence[ContainerStats]:
+        return await self._stats.read(containers)
+
+    async def pod_stats(self, sandboxes: Iterable[Sandbox]) -> Sequence[PodStats]:
+        return await self._pod_stats.read(sandboxes)
 
     def subscribe(self, listener: Callable[[LifecycleEvent], None]) -> Callable[[], None]:
         return subscribe(self._pods.sandboxes, self._containers.containers, listener)

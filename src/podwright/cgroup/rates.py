@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MIN_WINDOW_NS = 1_000_000_000
+MIN_WINDOW_NS = 500_000_000
 """Readers don't know of each other: one that comes shortly after another gets the rate that the other one got."""
 
 

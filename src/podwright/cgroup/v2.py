@@ -175,4 +175,3 @@ def _swap(directory: str) -> SwapStats | None:
 def _pids(directory: str) -> PidsStats | None:
     current = files.read_number(f"{directory}/pids.current")
     return None if current is None else PidsStats(current, files.read_limit(f"{directory}/pids.max"))
-

@@ -1,87 +1,71 @@
-"""Resource usage of running containers: cgroup counters read when asked, disk usage cached.
-
-The kubelet polls every 10 s, and counting a writable layer's files is the dear part: it happens in a thread, at
-most once in `stats_disk_interval_s` a container, and a poll never waits for it.
-"""
+"""Resource usage of running containers: cgroup counters read when asked, disk usage from memory (`disk`)."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from podwright.base.errors import NotFound
-from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks, in_thread
-from podwright.cgroup.base import CgroupStats
+from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
+from podwright.cgroup.rates import CpuRates
 from podwright.container.collaborators import Collaborators
+from podwright.container.disk import DiskUsage, WritableLayers
 from podwright.container.model import Container
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class ContainerStats:
-    """One reading. `nano_cores`: CPU use since the previous reading in billionths of a core; None at the first."""
+    """One reading. `nano_cores`: CPU use of late in billionths of a core; None until there are two readings.
 
-    timestamp_ns: int
+    `disk` is None until the writable layer, which is on the file system of `mountpoint`, was counted.
+    """
+
+    container: Container
     cgroup: CgroupStats
     nano_cores: int | None
     mountpoint: str
-    disk_timestamp_ns: int
-    disk_bytes: int
-    disk_inodes: int
+    disk: DiskUsage | None
 
+    @property
+    def cpu(self) -> CpuStats:
+        return self.cgroup.cpu or CpuStats()
 
-@dataclass
-class _Remembered:
-    cpu_at_ns: int = 0
-    cpu_usage_ns: int = 0
-    disk_at: float = float("-inf")
-    disk_timestamp_ns: int = 0
-    disk_bytes: int = 0
-    disk_inodes: int = 0
+    @property
+    def memory(self) -> MemoryStats:
+        return self.cgroup.memory or MemoryStats()
 
 
 class StatsReader:
     """Reads statistics, and remembers what rates and disk usage need."""
 
     def __init__(self, on: Collaborators, tasks: Tasks) -> None:
-        self._on, self._tasks = on, tasks
-        self._remembered: dict[str, _Remembered] = {}
+        self._on = on
+        self._rates = CpuRates()
+        self._disk = WritableLayers(on.snapshots.usage, tasks, interval_s=on.settings.stats_disk_interval_s)
 
-    async def read(self, container: Container) -> ContainerStats | None:
-        """None for a container that does not run, or ends while it is read."""
-        if not container.running:
-            return None
-        usage = self._on.cgroups.stats(container.record.cgroup)
-        if usage is None:
-            return None
-        now = usage.timestamp_ns
-        cpu_ns = usage.cpu.usage_ns if usage.cpu else 0
-        past = self._remembered.setdefault(container.id, _Remembered())
-        elapsed = now - past.cpu_at_ns
-        rate = (cpu_ns - past.cpu_usage_ns) * 1_000_000_000 // elapsed if past.cpu_at_ns else None
-        past.cpu_at_ns, past.cpu_usage_ns = now, cpu_ns
-        self._refresh_disk(container, past)
-        return ContainerStats(
-            timestamp_ns=now, cgroup=usage, nano_cores=None if rate is None else max(0, rate),
-            mountpoint=str(self._on.layout.snapshots), disk_timestamp_ns=past.disk_timestamp_ns or now,
-            disk_bytes=past.disk_bytes, disk_inodes=past.disk_inodes,
-        )  # fmt: skip
+    async def read(self, containers: Iterable[Container]) -> list[ContainerStats]:
+        """Those of the containers that run, in order. One that ends or goes while it is read is left out."""
+        running = [container for container in containers if container.running]
+        usages = await in_thread(self.read_cgroups, running) if running else []
+        return self.complete(running, usages)
 
-    def _refresh_disk(self, container: Container, past: _Remembered) -> None:
-        if time.monotonic() - past.disk_at < self._on.settings.stats_disk_interval_s:
-            return
-        past.disk_at = time.monotonic()
-        self._tasks.start(self._count(container, past), name=f"disk usage {container.id[:13]}")
+    def read_cgroups(self, containers: Sequence[Container]) -> list[CgroupStats | None]:
+        """The counters alone: some 100 µs a container, so for a thread."""
+        return [self._on.cgroups.stats(container.record.cgroup) for container in containers]
 
-    async def _count(self, container: Container, past: _Remembered) -> None:
-        try:
-            usage = await in_thread(self._on.snapshots.usage, container.id)
-        except (NotFound, FileNotFoundError):
-            return  # removed meanwhile
-        past.disk_timestamp_ns = time.time_ns()
-        past.disk_bytes, past.disk_inodes = usage.bytes, usage.inodes
+    def complete(self, containers: Sequence[Container], usages: Sequence[CgroupStats | None]) -> list[ContainerStats]:
+        """Counters with what is remembered; those of containers that have ended meanwhile are no use to anybody."""
+        return [
+            self._complete(container, usage)
+            for container, usage in zip(containers, usages, strict=True)
+            if usage is not None and container.running
+        ]
+
+    def _complete(self, container: Container, usage: CgroupStats) -> ContainerStats:
+        rate = self._rates.rate(container.id, usage.timestamp_ns, usage.cpu.usage_ns) if usage.cpu else None
+        mountpoint = str(self._on.snapshots.mountpoint)
+        return ContainerStats(container, usage, rate, mountpoint, self._disk.latest(container.id))
 
     def forget(self, container_id: str) -> None:
-        self._remembered.pop(container_id, None)
+        self._rates.forget(container_id)
+        self._disk.forget(container_id)

@@ -6,7 +6,7 @@ memory of one piece; an item larger than a piece goes alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -16,6 +16,12 @@ CHUNK_ITEMS = 64
 """So many items take about a millisecond to render; between pieces other calls have their turn."""
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+
+
+def batches(things: Sequence[T], *, limit_items: int = CHUNK_ITEMS) -> Iterator[Sequence[T]]:
+    """Split `things` for work that is done a part at a time."""
+    return (things[start : start + limit_items] for start in range(0, len(things), limit_items))
 
 
 def chunks(items: Iterable[M], *, limit_bytes: int = CHUNK_BYTES, limit_items: int = CHUNK_ITEMS) -> Iterator[list[M]]:

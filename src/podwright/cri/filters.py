@@ -48,3 +48,9 @@ def stats(found: Iterable[Container], wanted: pb.ContainerStatsFilter) -> Iterat
         if wanted.label_selector and not labels_match(wanted.label_selector, container.config.labels):
             continue
         yield container
+
+
+def pod_stats(found: Iterable[Sandbox], wanted: pb.PodSandboxStatsFilter) -> Iterator[Sandbox]:
+    """PodSandboxStatsFilter: only pods that are ready have statistics."""
+    ready = pb.PodSandboxStateValue(state=pb.SANDBOX_READY)
+    return sandboxes(found, pb.PodSandboxFilter(id=wanted.id, state=ready, label_selector=wanted.label_selector))

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from google.protobuf.json_format import MessageToDict
 
-from podwright.cgroup.base import CpuStats, MemoryStats
 from podwright.container.model import Container
-from podwright.container.stats import ContainerStats
 from podwright.criapi import api_pb2 as pb
 from podwright.image.fsinfo import FsInfo
 from podwright.image.model import ImageRecord
@@ -138,33 +136,6 @@ def filesystem_usage(info: FsInfo) -> pb.FilesystemUsage:
     return pb.FilesystemUsage(
         timestamp=info.timestamp_ns, fs_id=pb.FilesystemIdentifier(mountpoint=str(info.mountpoint)),
         used_bytes=pb.UInt64Value(value=info.used_bytes), inodes_used=pb.UInt64Value(value=info.inodes_used),
-    )  # fmt: skip
-
-
-def container_stats(container: Container, stats: ContainerStats) -> pb.ContainerStats:
-    """ContainerStats of a container that runs."""
-    config = container.config
-    cpu, memory = stats.cgroup.cpu or CpuStats(), stats.cgroup.memory or MemoryStats()
-    return pb.ContainerStats(
-        attributes=pb.ContainerAttributes(
-            id=container.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
-        ),
-        cpu=pb.CpuUsage(
-            timestamp=stats.timestamp_ns, usage_core_nano_seconds=pb.UInt64Value(value=cpu.usage_ns),
-            usage_nano_cores=None if stats.nano_cores is None else pb.UInt64Value(value=stats.nano_cores),
-        ),
-        memory=pb.MemoryUsage(
-            timestamp=stats.timestamp_ns, working_set_bytes=pb.UInt64Value(value=memory.working_set_bytes),
-            usage_bytes=pb.UInt64Value(value=memory.usage_bytes),
-            rss_bytes=pb.UInt64Value(value=memory.rss_bytes),
-            page_faults=pb.UInt64Value(value=memory.page_faults),
-            major_page_faults=pb.UInt64Value(value=memory.major_page_faults),
-            available_bytes=pb.UInt64Value(value=memory.available_bytes) if memory.limit_bytes else None,
-        ),
-        writable_layer=pb.FilesystemUsage(
-            timestamp=stats.disk_timestamp_ns, fs_id=pb.FilesystemIdentifier(mountpoint=stats.mountpoint),
-            used_bytes=pb.UInt64Value(value=stats.disk_bytes), inodes_used=pb.UInt64Value(value=stats.disk_inodes),
-        ),
     )  # fmt: skip
 
 

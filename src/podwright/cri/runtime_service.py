@@ -8,9 +8,8 @@ from typing import Protocol
 
 from podwright import __version__
 from podwright.backend.base import Backend
-from podwright.base.errors import DeadlineExceeded, NotFound
+from podwright.base.errors import DeadlineExceeded
 from podwright.cgroup.base import Naming
-from podwright.container.model import Container
 from podwright.cri import filters, render, validate
 from podwright.cri.validate import required
 from podwright.criapi import api_pb2 as pb
@@ -159,19 +158,3 @@ class RuntimeService:
         if result.timed_out:
             raise DeadlineExceeded(f"command {request.cmd[0]!r} did not end within {request.timeout} s and was killed")
         return pb.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
-
-    async def ContainerStats(self, request: pb.ContainerStatsRequest) -> pb.ContainerStatsResponse:
-        container = self._backend.container(required(request.container_id, "container_id"))
-        stats = await self._rendered_stats(container)
-        if stats is None:
-            raise NotFound(f"container {container.id[:13]} does not run: it has no statistics")
-        return pb.ContainerStatsResponse(stats=stats)
-
-    async def ListContainerStats(self, request: pb.ListContainerStatsRequest) -> pb.ListContainerStatsResponse:
-        found = filters.stats(self._backend.containers(), request.filter)
-        rendered = [await self._rendered_stats(container) for container in found]
-        return pb.ListContainerStatsResponse(stats=[stats for stats in rendered if stats is not None])
-
-    async def _rendered_stats(self, container: Container) -> pb.ContainerStats | None:
-        stats = await self._backend.stats(container)
-        return None if stats is None else render.container_stats(container, stats)

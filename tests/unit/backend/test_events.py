@@ -38,7 +38,7 @@ class Node:
 
     def add_container(self, container_id: str, sandbox_id: str = "pod") -> None:
         self.containers.hidden.add(container_id)
-        self.containers.add(container_record(container_id, sandbox_id))
+        self.containers.add(container_record(container_id, sandbox_id, reserved_at=len(self.containers) + 1))
         self.containers.update(container_id, created_at=6)
         self.containers.hidden.discard(container_id)
 

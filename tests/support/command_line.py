@@ -30,10 +30,10 @@ class CommandLine:
     """`podwright` with a socket. Calling it runs a subcommand; `ok` insists on success and gives the output."""
 
     def __init__(self, socket: Path, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._socket, self._capture, self._monkeypatch = socket, capture, monkeypatch
+        self.socket, self._capture, self._monkeypatch = socket, capture, monkeypatch
 
     def __call__(self, *words: str | Path) -> Result:
-        self._monkeypatch.setattr(sys, "argv", ["podwright", "--socket", str(self._socket), *map(str, words)])
+        self._monkeypatch.setattr(sys, "argv", ["podwright", "--socket", str(self.socket), *map(str, words)])
         self._capture.readouterr()
         code = main()
         out, err = self._capture.readouterr()

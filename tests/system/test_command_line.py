@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from podwright.cli.pull import draw
 from podwright.criapi import podwright_pb2 as own
-from tests.support import play
+from tests.support import play, remote
 from tests.support.command_line import CommandLine
 from tests.support.daemon import HELLO, Daemon
 from tests.support.events import wait
@@ -110,9 +110,11 @@ def test_exec(podwright: CommandLine, server: Daemon) -> None:
     late = podwright("exec", "--timeout", "1", "main", "sleep", "30")
     assert late.code == 1
     assert late.err.startswith("podwright: ")
-    streaming = podwright("exec", "-it", "main", "sh")
-    assert streaming.code == 1
-    assert "isn't there yet" in streaming.err
+
+
+@pytest.mark.parametrize("check", remote.CHECKS[:2], ids=lambda check: check.__name__)
+def test_streams(check: Callable[[CommandLine, Path], None], podwright: CommandLine, tmp_path: Path) -> None:
+    check(podwright, tmp_path)
 
 
 def test_logs(podwright: CommandLine, server: Daemon) -> None:

@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("pull", "pull"),
     "play": ("play", "play"),
     "exec": ("exec", "exec_command"),
+    "attach": ("attach", "attach"),
+    "port-forward": ("port_forward", "port_forward"),
     "logs": ("logs", "logs"),
     "inspect": ("inspect", "inspect"),
     "stats": ("stats", "stats"),

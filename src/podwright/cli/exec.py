@@ -1,4 +1,4 @@
-"""`podwright exec`: run a command in a container, give back its output and its exit code."""
+"""`podwright exec`: run a command in a container, connected to our terminal or pipes, and end as it ended."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from podwright.base.errors import Unimplemented
-from podwright.cli.client import connect
+from podwright.base.errors import InvalidArgument
+from podwright.cli.client import QUICK_S, connect
 from podwright.cli.lookup import find_container
 from podwright.cli.options import Socket
 from podwright.criapi import api_pb2 as pb
@@ -31,16 +31,37 @@ def exec_command(
 
     Exits with the command's exit code.
     """
-    if interactive or tty:
-        raise Unimplemented(
-            "exec with a terminal or input (-i, -t) isn't there yet: it comes with the streaming server; until then,"
-            " leave the options out to run a command that needs neither"
-        )
+    if timeout and (interactive or tty):
+        raise InvalidArgument("is for commands without -i and -t: those end when you do", field="--timeout")
+    code = (
+        _stream(ctx, socket, container, command, interactive=interactive, tty=tty)
+        if interactive or tty
+        else _sync(ctx, socket, container, command, timeout)
+    )
+    # The shell's view of an exit status is one byte; a runtime may say -1 for a lost one.
+    raise typer.Exit(code & 0xFF)
+
+
+def _sync(ctx: typer.Context, socket: str | None, container: str, command: list[str], timeout: int) -> int:
     with connect(ctx, socket) as client:
         request = pb.ExecSyncRequest(container_id=find_container(client, container).id, cmd=command, timeout=timeout)
         answer = client.runtime.ExecSync(request, timeout=timeout + _MARGIN_S if timeout else None)
     sys.stdout.buffer.write(answer.stdout)
     sys.stdout.buffer.flush()
     sys.stderr.buffer.write(answer.stderr)
-    # The shell's view of an exit status is one byte; a runtime may say -1 for a lost one.
-    raise typer.Exit(answer.exit_code & 0xFF)
+    return answer.exit_code
+
+
+def _stream(
+    ctx: typer.Context, socket: str | None, container: str, command: list[str], *, interactive: bool, tty: bool
+) -> int:
+    from podwright.cli.remote import connect_streams, wanted_streams
+
+    wanted = wanted_streams(interactive=interactive, terminal=tty)
+    with connect(ctx, socket) as client:
+        request = pb.ExecRequest(
+            container_id=find_container(client, container).id, cmd=command,
+            tty=wanted.terminal, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr,
+        )  # fmt: skip
+        url = client.runtime.Exec(request, timeout=QUICK_S).url
+    return connect_streams(url, wanted)

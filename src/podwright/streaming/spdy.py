@@ -67,6 +67,7 @@ class SpdyConnection:
         self._wire = spdy.Connection(client=client)
         self._streams: dict[int, SpdyStream] = {}
         self._lost = False
+        self._ended = asyncio.Event()
 
     async def run(self) -> None:
         """Read until the peer ends the connection or breaks the protocol."""
@@ -87,6 +88,11 @@ class SpdyConnection:
             streams, self._streams = self._streams, {}
             for stream in streams.values():
                 stream.gone(why)
+            self._ended.set()
+
+    async def ended(self) -> None:
+        """Wait until the connection has ended."""
+        await self._ended.wait()
 
     async def open(self, headers: Mapping[str, str]) -> SpdyStream:
         """Open a stream, and wait until the peer has accepted it. Raises ConnectionError when it refuses."""

@@ -21,7 +21,7 @@ from examples.make_hello_image import image as hello_image
 
 from podwright.criapi import api_pb2 as pb
 from podwright.criapi.api_pb2_grpc import RuntimeServiceStub
-from tests.support import names, play
+from tests.support import names, play, remote
 from tests.support.command_line import CommandLine
 
 pytestmark = [
@@ -142,6 +142,11 @@ CHECKS = (play.check_example, play.check_whole_manifest, play.check_failing_init
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_play(check: Callable[[CommandLine, Path], None], podwright: CommandLine, tmp_path: Path) -> None:
+    check(podwright, tmp_path)
+
+
+@pytest.mark.parametrize("check", remote.CHECKS, ids=lambda check: check.__name__)
+def test_streams(check: Callable[[CommandLine, Path], None], podwright: CommandLine, tmp_path: Path) -> None:
     check(podwright, tmp_path)
 
 

@@ -9,9 +9,8 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from podwright import __version__
 from podwright.backend.native import NativeBackend
@@ -137,6 +136,9 @@ class Node:
     async def network(self) -> NetworkStatus:
         return await self._network.status()
 
+    async def set_pod_cidrs(self, cidrs: Sequence[str]) -> None:
+        await self._network.set_pod_cidrs(cidrs)
+
     def handlers(self) -> dict[str, Features]:
         return self._features
 
@@ -241,13 +243,13 @@ class Daemon:
         log.info("serving", socket=str(self._config.server.socket), runtime=self._handlers.explain())
         notify("READY=1")
 
-    async def _remove_idle_bridge(self) -> None:
-        """A daemon without pods takes the built-in bridge along; nothing else of the host's network is ours."""
-        if len(self._sandboxes) == 0 and _link_exists(self._network.default.bridge):
+    async def _leave_network(self) -> None:
+        """A daemon without pods takes what it made of the host's network along."""
+        if len(self._sandboxes) == 0:
             try:
-                await self._network.default.remove()
+                await self._network.remove_idle()
             except PodwrightError as error:
-                log.warning("the built-in bridge can't be removed", error=str(error))
+                log.warning("the network's rules can't be removed", error=str(error))
 
     async def stop(self) -> None:
         """Stop serving. Containers and their monitors run on."""
@@ -260,15 +262,11 @@ class Daemon:
             self._stop_metrics()
         await self._tasks.close()
         await self._images.close()
-        await self._remove_idle_bridge()
+        await self._leave_network()
         await self._network.close()
         await self._registry.close()
         self._store.close()
         self._lock.release()
-
-
-def _link_exists(name: str) -> bool:
-    return Path("/sys/class/net", name).exists()
 
 
 def serve(config: Config) -> int:

@@ -8,7 +8,7 @@ import signal
 import subprocess  # noqa: TID251 - tests start the daemon as a person would
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,13 @@ class Daemon:
             time.sleep(0.01)  # noqa: TID251 - no event loop here
         return log
 
+    def wait_until(self, condition: Callable[[], object], timeout_s: float = 15) -> None:
+        """For what comes about without a call that waits for it."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for {timeout_s:g} s:\n{self.log_tail()}"
+            time.sleep(0.02)  # noqa: TID251 - no event loop here
+
     def exec(self, container: str, *command: str, timeout: int = 10) -> pb.ExecSyncResponse:
         response = self.runtime.ExecSync(pb.ExecSyncRequest(container_id=container, cmd=command, timeout=timeout))
         assert isinstance(response, pb.ExecSyncResponse)
@@ -256,7 +263,7 @@ class Daemon:
             found.append(str(runtime_root))
         for top in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}"):
             found += [str(path) for path in top.iterdir() if path.is_dir()]
-        found += [str(path) for path in self.ipam.glob("*/*") if path.name[0].isdigit()]
+        found += [str(path) for path in self.ipam.glob("*/*") if path.name[0].isdigit() or ":" in path.name]
         return found
 
 

@@ -164,6 +164,7 @@ def _leases(directory: Path, depth: int) -> Iterator[str]:
         return
     for entry in entries:
         if entry.name == "ipam":
-            yield from (str(p) for p in Path(entry.path).glob("*/*") if p.name[0].isdigit() and p.is_file())
+            files = (path for path in Path(entry.path).glob("*/*") if path.is_file())
+            yield from (str(path) for path in files if path.name[0].isdigit() or ":" in path.name)
         elif depth > 0:
             yield from _leases(Path(entry.path), depth - 1)

@@ -4,6 +4,7 @@ UNIMPLEMENTED (`cri/server.py`)."""
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from podwright import __version__
@@ -32,6 +33,10 @@ class NodeStatus(Protocol):
     def handlers(self) -> dict[str, Features]: ...
 
     async def info(self) -> dict[str, str]: ...
+
+    async def set_pod_cidrs(self, cidrs: Sequence[str]) -> None:
+        """Raises InvalidArgument."""
+        ...
 
     @property
     def cgroup_driver(self) -> Naming: ...
@@ -67,7 +72,9 @@ class RuntimeService:
         return pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=driver))
 
     async def UpdateRuntimeConfig(self, request: pb.UpdateRuntimeConfigRequest) -> pb.UpdateRuntimeConfigResponse:
-        # The pod CIDR belongs to whoever writes the CNI configuration; taking note of it would change nothing.
+        # With a CNI configuration the pod CIDR belongs to whoever writes that; the built-in network has to be told.
+        if cidrs := request.runtime_config.network_config.pod_cidr:
+            await self._node.set_pod_cidrs(cidrs.split(","))
         return pb.UpdateRuntimeConfigResponse()
 
     async def RunPodSandbox(self, request: pb.RunPodSandboxRequest) -> pb.RunPodSandboxResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 
 from podwright.base.errors import InvalidArgument
@@ -20,10 +21,8 @@ def pod_config(config: pb.PodSandboxConfig) -> None:
     _name(config.metadata.name, "config.metadata.name")
     _name(config.metadata.namespace, "config.metadata.namespace")
     _name(config.metadata.uid, "config.metadata.uid")
-    if len(config.hostname) > _HOSTNAME_LIMIT:
-        raise InvalidArgument(
-            f"has {len(config.hostname)} bytes, the kernel takes {_HOSTNAME_LIMIT}", field="config.hostname"
-        )
+    _hostname(config.hostname)
+    _resolver(config.dns_config)
     if config.log_directory and not config.log_directory.startswith("/"):
         raise InvalidArgument(f"must be an absolute path, not {config.log_directory!r}", field="config.log_directory")
     _port_mappings(config)
@@ -32,6 +31,14 @@ def pod_config(config: pb.PodSandboxConfig) -> None:
     pod_id_maps(context.namespace_options)
     if context.namespace_options.pid == pb.TARGET:
         raise InvalidArgument("TARGET is for containers", field="config.linux.security_context.namespace_options.pid")
+
+
+def _hostname(hostname: str) -> None:
+    length = len(hostname.encode())
+    if length > _HOSTNAME_LIMIT:
+        raise InvalidArgument(f"has {length} bytes, the kernel takes {_HOSTNAME_LIMIT}", field="config.hostname")
+    if not hostname.isprintable() or " " in hostname:
+        raise InvalidArgument(f"{hostname!r} can't stand in /etc/hosts", field="config.hostname")
 
 
 def _port_mappings(config: pb.PodSandboxConfig) -> None:
@@ -43,6 +50,26 @@ def _port_mappings(config: pb.PodSandboxConfig) -> None:
             raise InvalidArgument(
                 f"{mapping.container_port} is not a port (1 to 65535)", field=f"{field}.container_port"
             )
+        if mapping.protocol not in pb.Protocol.values():
+            raise InvalidArgument(f"{mapping.protocol} is none of TCP, UDP and SCTP", field=f"{field}.protocol")
+        if mapping.host_port and mapping.host_ip and not _is_address(mapping.host_ip):
+            raise InvalidArgument(f"{mapping.host_ip!r} is no address", field=f"{field}.host_ip")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _resolver(dns: pb.DNSConfig) -> None:
+    """What would end a line of resolv.conf begins another one. resolv.conf(5)"""
+    for name in ("servers", "searches", "options"):
+        for at, word in enumerate(getattr(dns, name)):
+            if not word.isprintable():
+                raise InvalidArgument(f"{word!r} can't stand in resolv.conf", field=f"config.dns_config.{name}[{at}]")
 
 
 def container_config(config: pb.ContainerConfig) -> None:

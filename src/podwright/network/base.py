@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -39,6 +39,17 @@ class Settings:
     default_subnet: str = field(
         default="10.85.0.0/16",
         metadata={"help": "The built-in bridge network's subnet; another private one if a host route overlaps it."},
+    )
+    default_subnet6: str = field(
+        default="auto",
+        metadata={
+            "help": "The built-in bridge network's IPv6 subnet; auto: a unique local one of the daemon's own, "
+            "if the host has IPv6;\nempty: none."
+        },
+    )
+    use_pod_cidr: bool = field(
+        default=True,
+        metadata={"help": "Let the built-in bridge network take the pod CIDR that the kubelet tells."},
     )
     default_bridge: str = field(
         default="",
@@ -138,6 +149,22 @@ class Executed(msgspec.Struct, frozen=True, omit_defaults=True):
     disable_gc: bool = False
 
 
+class Forward(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A host port that leads to a pod by rules of our own (host_ports.py). `host_ip` empty: at every address.
+
+    `near`: the network whose hosts the pod would answer directly. `device`: the link that needs our leave to forward
+    from 127.0.0.1.
+    """
+
+    protocol: str
+    host_port: int
+    address: str
+    port: int
+    host_ip: str = ""
+    near: str = ""
+    device: str = ""
+
+
 class NetworkResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the pod got. `ips`: its addresses without prefix, in the plugins' order, the primary one first."""
 
@@ -146,6 +173,7 @@ class NetworkResult(msgspec.Struct, frozen=True, omit_defaults=True):
     interfaces: tuple[Interface, ...] = ()
     routes: tuple[Route, ...] = ()
     dns: ResultDns = ResultDns()
+    forwards: tuple[Forward, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,11 +189,11 @@ class Network(Protocol):
     """Connects pods to a network.
 
     A pod's namespace is pinned first, with its loopback up. `add` connects it and returns a result, which the
-    caller stores with the pod. From the moment `add` was called the pod may hold an address, whatever became of
-    the call: so `delete` is due for every pod for which `add` was called, with the stored result where there is
-    one. `delete` is idempotent and works when the namespace is gone, after a crash, and after the configuration
-    changed. `gc` tells the plugins which attachments are still wanted, so that they can drop the rest; it is
-    run at start, after pods are known.
+    caller stores with the pod. Host ports are opened with it, by the plugins or else by rules of our own. From the
+    moment `add` was called the pod may hold an address, whatever became of the call: so `delete` is due for every
+    pod for which `add` was called, with the stored result where there is one. `delete` is idempotent and works when
+    the namespace is gone, after a crash, and after the configuration changed. `gc` says which pods are attached, so
+    that whatever belongs to others goes; it is run at start, after pods are known.
 
         pinned ──add──► connected ──check──► connected ──delete──► pinned
            ▲              │ add failed: deleted already, as far as it went
@@ -190,8 +218,12 @@ class Network(Protocol):
     async def check(self, pod: PodNetwork, result: NetworkResult) -> None:
         """Raise PluginFailed if the pod's network is broken. Silent where the configuration can't be checked."""
 
-    async def gc(self, valid_ids: Collection[str], known: Collection[NetworkResult]) -> None:
-        """Drop what plugins keep for sandboxes other than `valid_ids`, in the current network and those of `known`."""
+    async def gc(self, attached: Mapping[str, NetworkResult | None]) -> None:
+        """Keep what belongs to `attached`, the pods by id with their results, and drop the rest: what plugins hold for
+        others in the current network and those of the results, and host ports. To be called once at start."""
+
+    async def set_pod_cidrs(self, cidrs: Sequence[str]) -> None:
+        """The node's pod subnets as the cluster gives them. Raises InvalidArgument for what isn't one."""
 
     async def status(self) -> NetworkStatus:
         """Whether `add` can work now. Answers at once from memory or small files, never waits for a slow plugin."""

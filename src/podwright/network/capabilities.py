@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -84,13 +84,27 @@ def arguments(pod: PodNetwork) -> dict[str, Any]:
 
 
 def check_ports(pod: PodNetwork) -> None:
-    """Refuse what the portmap plugin would skip without a word. Raises InvalidArgument."""
+    """Refuse what can't be mapped, or would be skipped by the portmap plugin without a word. Raises InvalidArgument."""
+    taken: dict[tuple[str, str, int], int] = {}
     for port in pod.port_mappings:
+        key = (port.protocol, port.host_ip, port.host_port)
+        if port.host_port and taken.setdefault(key, port.container_port) != port.container_port:
+            raise InvalidArgument(
+                f"host port {port.host_port}/{port.protocol} can't lead to two ports of the pod, "
+                f"{taken[key]} and {port.container_port}"
+            )
         if port.host_port and port.host_ip:
             try:
                 ipaddress.ip_address(port.host_ip)
             except ValueError:
                 raise InvalidArgument(f"host IP {port.host_ip!r} of host port {port.host_port} is no address") from None
+
+
+def ports_are_left(pod: PodNetwork, plugins: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the pod has host ports and none of the plugins maps them."""
+    if not any(port.host_port for port in pod.port_mappings):
+        return False
+    return not any(runtime_config(plugin, {"portMappings": True}) for plugin in plugins)
 
 
 def runtime_config(plugin: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

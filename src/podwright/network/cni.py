@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument, PodwrightError
 from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks
 from podwright.base.undo import Undo
-from podwright.network import capabilities, results
+from podwright.linux.nftables import Nftables
+from podwright.network import capabilities, results, udp_flows
 from podwright.network.base import (
     INTERFACE,
     Executed,
@@ -29,6 +32,7 @@ from podwright.network.base import (
 )
 from podwright.network.conflist import ConfDir, Conflist, version_of
 from podwright.network.default_bridge import DefaultBridge
+from podwright.network.host_ports import HostPorts, table_name
 from podwright.network.namespaces import is_pinned
 from podwright.network.plugins import UNKNOWN_CONTAINER, PluginFailed, Plugins
 
@@ -47,7 +51,9 @@ class CniNetwork:
         self._settings = settings
         self._confs = ConfDir(settings.conf_dir)
         self._plugins = Plugins(settings.plugin_dirs, timeout_s=settings.plugin_timeout_s)
-        self.default = DefaultBridge(settings, run)
+        self._nftables = Nftables()
+        self.default = DefaultBridge(settings, run, self._nftables)
+        self.host_ports = HostPorts(self._nftables, table_name(run))
         self._tasks = Tasks("network")
         self._gate = _Gate()
         self._status = _StatusCache(self._ask_status, settings.status_interval_s, self._tasks)
@@ -76,6 +82,8 @@ class CniNetwork:
         if conflist is None:
             raise NetworkNotReady(self._why_not())
         capabilities.check_ports(pod)
+        if capabilities.ports_are_left(pod, conflist.plugins):
+            self.host_ports.require(pod.port_mappings)
         for plugin in _plan(conflist, capabilities.arguments(pod)).plugins:
             for name in _programs(plugin):
                 self._plugins.find(name, network=conflist.name, file=str(conflist.file or ""))
@@ -88,6 +96,7 @@ class CniNetwork:
             raise FailedPrecondition(f"pod {pod.namespace}/{pod.name} has no network namespace at {pod.netns}")
         capabilities.check_ports(pod)
         if not conflist.file:
+            self.default.keep_router_advertisements()
             self._tasks.start(self.default.ensure_rules(), name="host rules")
         asked = capabilities.arguments(pod)
         plan = _plan(conflist, asked)
@@ -95,8 +104,18 @@ class CniNetwork:
             undo.add("CNI DEL", lambda: self._delete(pod, plan))
             executed = await self._run_add(pod, plan, asked)
             result = results.parse(executed.result, executed)
+            if capabilities.ports_are_left(pod, plan.plugins):
+                undo.add("close host ports", lambda: self.host_ports.close(pod.sandbox_id))
+                result = await self._open_host_ports(pod, result)
             undo.keep()
+        if any(mapping.protocol == "udp" for mapping in pod.port_mappings):
+            self._tasks.start(udp_flows.forget_before(pod, result.ips), name="UDP flows")
         return result
+
+    async def _open_host_ports(self, pod: PodNetwork, result: NetworkResult) -> NetworkResult:
+        forwards = self.host_ports.forwards(pod.port_mappings, results.addresses(result.executed.result))
+        await self.host_ports.open(pod.sandbox_id, forwards)
+        return msgspec.structs.replace(result, forwards=forwards)
 
     async def _run_add(self, pod: PodNetwork, plan: Executed, asked: Mapping[str, Any]) -> Executed:
         result: dict[str, Any] | None = None
@@ -118,7 +137,10 @@ class CniNetwork:
                 return
             plan = _plan(conflist, capabilities.arguments(pod))
         async with self._gate.shared():
+            await self.host_ports.close(pod.sandbox_id)  # first: nobody may reach the address's next owner by them
             await self._delete(pod, plan)
+        if result is not None:
+            await udp_flows.forget_after(pod, result.ips)
 
     async def _delete(self, pod: PodNetwork, plan: Executed) -> None:
         previous = plan.result if version_of(plan.version) >= _PREVIOUS_RESULT_SINCE else None
@@ -140,18 +162,26 @@ class CniNetwork:
             request = _request(plan, plugin, asked, plan.result)
             await self._plugins.run("CHECK", request, _parameters(pod), file=plan.file)
 
-    async def gc(self, valid_ids: Collection[str], known: Collection[NetworkResult]) -> None:
-        plans = {result.executed.network: result.executed for result in known}
+    async def gc(self, attached: Mapping[str, NetworkResult | None]) -> None:
+        known = {sandbox_id: result for sandbox_id, result in attached.items() if result is not None}
+        plans = {result.executed.network: result.executed for result in known.values()}
         conflist = self._current()
         if conflist is not None:
             plans[conflist.name] = _plan(conflist, None)
-        attachments = [{"containerID": sandbox_id, "ifname": INTERFACE} for sandbox_id in sorted(valid_ids)]
+        attachments = [{"containerID": sandbox_id, "ifname": INTERFACE} for sandbox_id in sorted(attached)]
         async with self._gate.alone():
+            await self._restore_host_ports(known)
             for plan in plans.values():
                 if not plan.file:
-                    self.default.drop_stale_leases(valid_ids)
+                    self.default.drop_stale_leases(attached)
                 elif not plan.disable_gc and version_of(plan.version) >= _GC_AND_STATUS_SINCE:
                     await self._gc_network(plan, attachments)
+
+    async def _restore_host_ports(self, known: Mapping[str, NetworkResult]) -> None:
+        try:
+            await self.host_ports.restore({sandbox_id: result.forwards for sandbox_id, result in known.items()})
+        except PodwrightError as error:
+            log.error("host ports can't be restored", error=str(error))
 
     async def _gc_network(self, plan: Executed, attachments: list[dict[str, str]]) -> None:
         # The second key is the one that plugins written against drafts of 1.1 read.
@@ -185,8 +215,18 @@ class CniNetwork:
                 return NetworkStatus(ready=False, reason=_NOT_READY, message=str(error))
         return NetworkStatus(ready=True)
 
+    async def set_pod_cidrs(self, cidrs: Sequence[str]) -> None:
+        self.default.set_pod_cidrs(cidrs)
+
+    async def remove_idle(self) -> None:
+        """Take along what a node without pods has no use for: the built-in bridge and the table of host ports."""
+        await self.host_ports.remove_idle()
+        await self.default.remove_idle()
+
     async def close(self) -> None:
         await self._tasks.close()
+        await self.host_ports.end()
+        self._nftables.close()
 
 
 def _plan(conflist: Conflist, asked: Mapping[str, Any] | None) -> Executed:

@@ -18,6 +18,8 @@ from podwright.network.conflist import version_of
 _LISTS_SINCE = (0, 3, 0)
 _WITHOUT_FAMILY_SINCE = (1, 0, 0)
 
+Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
 
 class _Address(msgspec.Struct):
     address: str
@@ -74,12 +76,19 @@ def parse(result: dict[str, Any], executed: Executed) -> NetworkResult:
     modern = convert(result, "1.0.0")
     try:
         decoded = msgspec.convert(_without_nulls(modern), _Result)
-        ips = tuple(str(ipaddress.ip_interface(entry.address).ip) for entry in _pod_addresses(decoded))
+        found = addresses(modern)
     except (msgspec.ValidationError, ValueError) as error:
         raise Internal(f"network {executed.network!r}: its plugins' result can't be understood: {error}") from error
-    if not ips:
+    if not found:
         raise Internal(f"network {executed.network!r}: its plugins succeeded, but gave the pod no address")
+    ips = tuple(str(address.ip) for address in found)
     return NetworkResult(ips, executed, decoded.interfaces or (), decoded.routes or (), decoded.dns or ResultDns())
+
+
+def addresses(result: dict[str, Any]) -> list[Address]:
+    """The pod's addresses with the networks they are in, out of a result that `parse` has understood."""
+    decoded = msgspec.convert(_without_nulls(convert(result, "1.0.0")), _Result)
+    return [ipaddress.ip_interface(entry.address) for entry in _pod_addresses(decoded)]
 
 
 def _pod_addresses(result: _Result) -> list[_Address]:

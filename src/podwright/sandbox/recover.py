@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from podwright.base.files import remove_tree
 from podwright.base.log import get_logger, log_context
 from podwright.linux import mounts
+from podwright.network.base import NetworkResult
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.pause import Pause
@@ -38,9 +41,15 @@ async def _collect_networks(on: Collaborators) -> None:
     """Tell the plugins which pods there are, so that they drop what an unlucky crash has left with them."""
     attached = [s for s in on.sandboxes if s.record.network_asked_at and not s.record.network_released_at]
     try:
-        await on.network.gc([s.id for s in attached], [s.record.network for s in attached if s.record.network])
+        await on.network.gc({s.id: _network_to_keep(s) for s in attached})
     except Exception as error:
         log.warning("the network's leftovers can't be collected", error=str(error))
+
+
+def _network_to_keep(sandbox: Sandbox) -> NetworkResult | None:
+    """A pod that has ended keeps its address until somebody stops it, and no host port."""
+    result = sandbox.record.network
+    return result if sandbox.ready or result is None else msgspec.structs.replace(result, forwards=())
 
 
 async def _recover(on: Collaborators, pause: Pause, sandbox: Sandbox) -> None:

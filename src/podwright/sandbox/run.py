@@ -22,6 +22,7 @@ from podwright.sandbox.files import mount_shm, write_pod_files
 from podwright.sandbox.model import Sandbox, SandboxRecord
 from podwright.sandbox.network import join_network, leave_network
 from podwright.sandbox.pause import Pause
+from podwright.sandbox.ports import check_host_ports
 from podwright.sandbox.stop import remove_cgroups, unpin
 from podwright.sandbox.sysctls import check_sysctls
 from podwright.state.boot import boot_id
@@ -38,6 +39,7 @@ async def run_sandbox(
     """
     on.handlers.runtime(handler)  # an unknown handler is refused before anything is made
     sysctls = check_pod(on, config, handler)
+    check_host_ports(config, on.sandboxes)
     sandbox = reserve(on, config, handler)
     with log_context(pod_id=sandbox.id[:13]):
         async with Undo("run sandbox", timeout_s=on.settings.undo_timeout_s) as undo:

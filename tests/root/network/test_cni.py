@@ -3,86 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from podwright.linux import links, process
 from podwright.network import namespaces
-from podwright.network.base import Bandwidth, NetworkResult, PodNetwork, PortMapping, Settings
-from podwright.network.cni import CniNetwork
+from podwright.network.base import Bandwidth, NetworkResult, PodNetwork, PortMapping
 from podwright.network.plugins import PluginFailed
+from tests.root.network.site import Site, rules
 from tests.support import names
 
 pytestmark = pytest.mark.root
-
-
-@dataclass
-class Site:
-    """A network on a bridge of this test's own, and pods in it."""
-
-    directory: Path
-    bridge: str
-    name: str
-    subnet: str
-    default_network: str = "none"
-
-    def __post_init__(self) -> None:
-        self.pods = 0
-        for name in ("conf", "pods"):
-            (self.directory / name).mkdir()
-        self.ipam = self.directory / "ipam"
-
-    def configure(self, **bridge: Any) -> None:
-        bridge_plugin = {
-            "type": "bridge", "bridge": self.bridge, "isGateway": True, "hairpinMode": True,
-            "ipam": {
-                "type": "host-local", "dataDir": str(self.ipam), "ranges": [[{"subnet": self.subnet}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-            **bridge,
-        }  # fmt: skip
-        portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
-        limits = {"type": "bandwidth", "capabilities": {"bandwidth": True}}
-        content = {"cniVersion": "1.0.0", "name": self.name, "plugins": [bridge_plugin, portmap, limits]}
-        (self.directory / "conf" / "10.conflist").write_text(json.dumps(content))
-
-    def network(self) -> CniNetwork:
-        settings = Settings(
-            conf_dir=self.directory / "conf", default_network=self.default_network,  # type: ignore[arg-type]
-            default_subnet=self.subnet, default_bridge=self.bridge,
-        )  # fmt: skip
-        return CniNetwork(settings, self.directory)
-
-    async def pod(self, **changes: Any) -> PodNetwork:
-        self.pods += 1
-        netns = self.directory / "pods" / f"netns{self.pods}"
-        await namespaces.pin({"net": netns})
-        return PodNetwork(names.unique("id"), f"pod{self.pods}", "test", "uid", netns, **changes)
-
-    def leases(self) -> list[str]:
-        return sorted(p.name for p in self.ipam.glob("*/*") if p.name[0].isdigit())
 
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     made = Site(tmp_path, names.link("br"), names.network(), names.subnet())
     yield made
-    namespaces.unpin((tmp_path / "pods").iterdir())
-    links.delete_bridge(made.bridge)
-
-
-async def rules(word: str) -> list[str]:
-    tables = await process.run(["iptables-save"], timeout_s=10)
-    nft = await process.run(["nft", "list", "ruleset"], timeout_s=10)
-    return [line for line in (tables.stdout + nft.stdout).decode().splitlines() if word in line]
+    await made.close()
 
 
 async def greet(pod: PodNetwork, port: int) -> socket.socket:
@@ -240,9 +182,9 @@ async def test_the_built_in_network(site: Site) -> None:
     async with asyncio.timeout(5):
         while not (masquerade := await rules(f'oifname != "{site.bridge}"')):
             await asyncio.sleep(0.02)
-    assert len(masquerade) == 1
-    assert str(network.default.subnet()) == site.subnet
-    await network.gc([pod.sandbox_id], [result])
+    assert len(masquerade) == len(result.ips)
+    assert str(network.default.subnets.current()[0]) == site.subnet
+    await network.gc({pod.sandbox_id: result})
     assert site.leases() == list(result.ips)
     await network.delete(pod, result)
     assert site.leases() == []

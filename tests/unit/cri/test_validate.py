@@ -44,6 +44,18 @@ def test_what_the_kubelet_sends_is_valid() -> None:
             change_pod(lambda c: c.port_mappings.append(pb.PortMapping(host_port=80, container_port=0))),
             "config.port_mappings[0].container_port",
         ),
+        (change_pod(lambda c: c.port_mappings.add(host_port=65536)), "config.port_mappings[0].host_port"),
+        (
+            change_pod(lambda c: c.port_mappings.add(protocol=9)),
+            "config.port_mappings[0].protocol",
+        ),
+        (
+            change_pod(lambda c: c.port_mappings.add(host_port=1, container_port=1, host_ip="all")),
+            "config.port_mappings[0].host_ip",
+        ),
+        (change_pod(lambda c: setattr(c, "hostname", "a\nb")), "config.hostname"),
+        (change_pod(lambda c: setattr(c, "hostname", "ü" * 33)), "config.hostname"),
+        (change_pod(lambda c: c.dns_config.servers.append("1.1.1.1\noptions x")), "config.dns_config.servers[0]"),
     ],
 )
 def test_bad_pods(config: pb.PodSandboxConfig, field: str) -> None:

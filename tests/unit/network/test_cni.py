@@ -254,7 +254,7 @@ class TestVersion11:
     async def test_gc_names_the_valid_attachments(self, new: FakePlugins) -> None:
         network = new.network()
         got = await network.add(pod())
-        await network.gc(["a" * 64], [got])
+        await network.gc({"a" * 64: got})
         assert new.calls == ["ADD first", "GC first"]
         wanted = [{"containerID": "a" * 64, "ifname": "eth0"}]
         request = new.stdin("first", "GC")
@@ -264,7 +264,7 @@ class TestVersion11:
 
     async def test_gc_failures_are_not_the_callers(self, new: FakePlugins) -> None:
         new.fail("first", "GC", code=5, msg="disk")
-        await new.network().gc([], [])
+        await new.network().gc({})
         assert new.calls == ["GC first"]
 
     async def test_gc_waits_for_add_and_holds_off_the_next(self, new: FakePlugins) -> None:
@@ -273,12 +273,12 @@ class TestVersion11:
         first = asyncio.gather(network.add(pod(sandbox_id="b" * 64)))
         while not new.calls:
             await asyncio.sleep(0.01)
-        collecting = asyncio.gather(network.gc([], []))
+        collecting = asyncio.gather(network.gc({}))
         await asyncio.sleep(0)
         await network.add(pod(sandbox_id="c" * 64))
         await asyncio.gather(first, collecting)
         assert new.calls == ["ADD first", "ADD ended", "GC first", "ADD first", "ADD ended"]
 
     async def test_older_lists_have_no_gc(self, two: FakePlugins) -> None:
-        await two.network().gc([], [])
+        await two.network().gc({})
         assert two.calls == []

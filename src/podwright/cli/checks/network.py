@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from podwright.cli.checks.finding import Finding, fail, ok, warn
+from podwright.linux.nftables import Nftables
 from podwright.network.base import Settings
+from podwright.network.capabilities import runtime_config
 from podwright.network.conflist import ConfDir, Conflist
 
 # What the built-in network is made of.
-_BUILT_IN = ("bridge", "host-local", "portmap")
+_BUILT_IN = ("bridge", "host-local")
 _PACKAGE = "apt-get install containernetworking-plugins"
 
 
@@ -23,6 +25,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield configuration(current, settings, nothing_valid=current is None and not directory.empty)
     wanted = plugins_of(current) if current else _BUILT_IN if settings.default_network == "bridge" else ()
     yield plugins(wanted, [Path(directory) for directory in settings.plugin_dirs])
+    yield host_ports(current)
     yield forwarding(Path("/proc/sys/net/ipv4/ip_forward"))
     yield bridge_netfilter(Path("/proc/sys/net/bridge"))
 
@@ -59,6 +62,16 @@ def plugins(wanted: Sequence[str], directories: Sequence[Path]) -> Finding:
     if missing:
         return fail("CNI plugins", f"{', '.join(missing)} not in {where}", _PACKAGE)
     return ok("CNI plugins", ", ".join(wanted) or "none needed")
+
+
+def host_ports(network: Conflist | None) -> Finding:
+    """Who maps them."""
+    for plugin in network.plugins if network else ():
+        if runtime_config(plugin, {"portMappings": True}):
+            return ok("host ports", f"by the CNI plugin {plugin['type']}")
+    if Nftables().available:
+        return ok("host ports", "by nftables rules of our own")
+    return warn("host ports", "pods that ask for one fail: there is no libnftables", "apt-get install nftables")
 
 
 def forwarding(setting: Path) -> Finding:

@@ -1,0 +1,87 @@
+"""What the built-in network needs of the host's firewall: masquerading, and leave to forward. `default_bridge.py` asks.
+
+An nftables table of our own, or iptables where libnftables is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from podwright.base.tasks import in_thread
+from podwright.linux import process
+from podwright.linux.nftables import Nftables
+from podwright.network.subnets import Subnet, Subnet6
+
+_TIMEOUT_S = 10.0
+_IPTABLES = {4: "iptables", 6: "ip6tables"}
+
+
+class DefaultRules:
+    """The rules for one bridge."""
+
+    def __init__(self, nftables: Nftables, bridge: str) -> None:
+        self._nftables, self._bridge = nftables, bridge
+
+    async def allow(self, subnets: Sequence[Subnet | Subnet6]) -> None:
+        """Have the rules; those that are there already are success. Raises what the firewall's programs raise."""
+        bridge = self._bridge
+        if self._nftables.available:
+            await in_thread(self._nftables.apply, _table(bridge, subnets))
+        else:
+            for subnet in subnets:
+                rule = ("POSTROUTING", "-s", str(subnet), "!", "-o", bridge, "-j", "MASQUERADE")
+                await _ensure_rule(subnet.version, "nat", "-A", rule)
+        for subnet in subnets:
+            await _allow_forwarding(bridge, subnet.version)
+
+    async def remove(self) -> None:
+        """Take back all of it that is ours alone."""
+        if self._nftables.available:
+            await in_thread(self._nftables.apply, _removal(self._bridge))
+        for version in _IPTABLES:
+            for direction in ("-i", "-o"):
+                await _iptables(version, "-D", "FORWARD", direction, self._bridge, "-j", "ACCEPT")
+
+
+def _table(bridge: str, subnets: Sequence[Subnet | Subnet6]) -> str:
+    """Replaced as a whole in one transaction. nft(8)."""
+    rules = "".join(
+        f'  {"ip" if subnet.version == 4 else "ip6"} saddr {subnet} oifname != "{bridge}" masquerade\n'
+        for subnet in subnets
+    )
+    return (
+        f"{_removal(bridge)}table inet {_name(bridge)} {{\nchain postrouting {{\n"
+        f"  type nat hook postrouting priority srcnat; policy accept;\n{rules}}}\n}}\n"
+    )
+
+
+def _removal(bridge: str) -> str:
+    """Declared first, since deleting what isn't there is an error."""
+    return f"table inet {_name(bridge)}\ndelete table inet {_name(bridge)}\n"
+
+
+def _name(bridge: str) -> str:
+    return re.sub(r"\W", "_", bridge)
+
+
+async def _allow_forwarding(bridge: str, version: int) -> None:
+    """Docker, for one, sets the FORWARD policy to DROP; an accept in a table of our own would not count."""
+    chain = await _iptables(version, "-S", "FORWARD")
+    if b"-P FORWARD DROP" in chain.stdout:
+        for direction in ("-i", "-o"):
+            await _ensure_rule(version, "filter", "-I", ("FORWARD", direction, bridge, "-j", "ACCEPT"))
+
+
+async def _ensure_rule(version: int, table: str, how: str, rule: tuple[str, ...]) -> None:
+    present = await _iptables(version, "-t", table, "-C", *rule)
+    if present.returncode != 0:
+        await _iptables(version, "-t", table, how, *rule, check=True)
+
+
+async def _iptables(version: int, *words: str, check: bool = False) -> process.Completed:
+    program = _IPTABLES[version]
+    if not process.find_program(program):
+        return process.Completed(127, b"", b"")
+    # -w: wait for the lock that all iptables of the host share
+    return await process.run([program, "-w", "5", *words], timeout_s=_TIMEOUT_S, check=check)

@@ -1,0 +1,55 @@
+"""The kernel's tracked flows and routes, asked by netlink."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from podwright.linux.conntrack import Flow, forget_udp
+from podwright.linux.nftables import Nftables
+from podwright.linux.routes import device_to
+from tests.support import names
+
+pytestmark = pytest.mark.root
+INET = socket.AF_INET
+
+
+@pytest.fixture
+def nat() -> Iterator[None]:
+    """The kernel tracks flows while somebody translates addresses."""
+    nftables, name = Nftables(), f"ip {names.link('t')}"
+    nftables.apply(f"table {name} {{\n chain c {{\n type nat hook output priority 0; policy accept;\n }}\n}}\n")
+    yield
+    nftables.apply(f"delete table {name}")
+    nftables.close()
+
+
+@pytest.fixture
+def flow(nat: None) -> Iterator[tuple[Flow, int]]:
+    """A UDP flow over the loopback, and its port."""
+    with socket.socket(INET, socket.SOCK_DGRAM) as server, socket.socket(INET, socket.SOCK_DGRAM) as client:
+        server.bind(("127.0.0.1", 0))
+        client.sendto(b"x", server.getsockname())
+        yield Flow("127.0.0.1", "127.0.0.1"), server.getsockname()[1]
+
+
+def test_only_what_is_picked_is_forgotten(flow: tuple[Flow, int]) -> None:
+    wanted, port = flow
+    seen: list[Flow] = []
+
+    def look(found: Flow) -> bool:
+        seen.append(found)
+        return False
+
+    assert forget_udp(INET, port, look) == 0
+    assert seen == [wanted]
+    assert forget_udp(INET, port, lambda found: found == wanted) == 1
+    assert forget_udp(INET, port, lambda _: True) == 0
+    assert forget_udp(socket.AF_INET6, port, lambda _: True) == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_the_way_to_an_address(address: str) -> None:
+    assert device_to(address) == "lo"

@@ -127,9 +127,11 @@ def check_exec_in_a_terminal(podwright: CommandLine, directory: Path) -> None:
         terminal.type(b"until [ \"$(stty size)\" = '40 90' ]; do sleep 0.1; done; echo second-$?\r")
         terminal.wait_for(b"second-0")
         terminal.wait_for(b"# ")
-        terminal.type(b"echo asleep-$((1 + 1)); sleep 1000\r")
-        terminal.wait_for(b"asleep-2")
+        script = b"trap 'echo caught-$((1 + 1)); exit' INT; echo waiting-$((1 + 1)); while :; do sleep 0.1; done"
+        terminal.type(b'sh -c "' + script.replace(b"$", b"\\$") + b'"\r')
+        terminal.wait_for(b"waiting-2")
         terminal.type(b"\x03")
+        terminal.wait_for(b"caught-2")
         terminal.wait_for(b"# ")
         terminal.type(b"exit 6\r")
         assert terminal.end() == 6

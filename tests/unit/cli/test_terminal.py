@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import termios
@@ -34,6 +35,7 @@ def test_raw_keeps_what_was_typed_ahead_and_is_undone(terminal: tuple[int, int])
     outer, inner = terminal
     before = termios.tcgetattr(inner)
     os.write(outer, b"ahead\r")
+    assert select.select([inner], [], [], 10)[0], "the kernel hands it over in its own time"
     with raw(inner):
         assert os.read(inner, 100) == b"ahead\n"
         os.write(outer, b"\x03\r")
@@ -50,7 +52,11 @@ async def test_sizes_now_and_after_each_change(terminal: tuple[int, int]) -> Non
     _, inner = terminal
     sizes = window_sizes(inner)
     tasks = Tasks("test")
-    first = tasks.start(anext(sizes), name="size")  # type: ignore[arg-type]
+
+    async def next_size() -> TerminalSize:
+        return await anext(sizes)
+
+    first = tasks.start(next_size(), name="size")
     await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGWINCH)  # a size of 0 by 0 is none
     resize(inner, 24, 80)

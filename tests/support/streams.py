@@ -42,13 +42,17 @@ class Screen:
     """A Writer that keeps what comes; after `freeze` it takes nothing until `thaw`, after `break_off` it breaks."""
 
     def __init__(self) -> None:
-        self.text = b""
+        self._text = bytearray()
         self.closed = False
         self._broken = False
         self._open = asyncio.Event()
         self._open.set()
         self._changed = asyncio.Event()
         self._offered = asyncio.Event()
+
+    @property
+    def text(self) -> bytes:
+        return bytes(self._text)
 
     def freeze(self) -> None:
         self._open.clear()
@@ -66,7 +70,7 @@ class Screen:
         await self._open.wait()
         if self._broken:
             raise BrokenPipeError("the client went away")
-        self.text += data
+        self._text += data
         self._changed.set()
 
     async def close(self) -> None:
@@ -82,7 +86,7 @@ class Screen:
         """Wait until `words` have come."""
         try:
             async with asyncio.timeout(timeout_s):
-                while words not in self.text:
+                while words not in self._text:
                     assert not self.closed, f"it ended with {self.text!r}"
                     self._changed.clear()
                     await self._changed.wait()

@@ -30,7 +30,7 @@ from podwright.sandbox.collaborators import Collaborators as SandboxCollaborator
 from podwright.sandbox.facts import sandbox_facts
 from podwright.sandbox.model import Sandbox, sandbox_key
 from podwright.sandbox.pause import Pause
-from podwright.sandbox.port_forward import require_forwardable
+from podwright.sandbox.port_forward import forward_port, require_forwardable
 from podwright.sandbox.remove import remove_sandbox
 from podwright.sandbox.run import run_sandbox
 from podwright.sandbox.stats import PodStats, PodStatsReader
@@ -106,8 +106,7 @@ class NativeBackend:
         require_forwardable(self.sandbox(sandbox_id))
 
     async def port_forward(self, sandbox_id: str, port: int, *, incoming: Reader, outgoing: Writer) -> None:
-        self.require_port_forward(sandbox_id)
-        raise Unimplemented("ports of pods can't be forwarded yet")
+        await forward_port(self._pods, self.sandbox(sandbox_id), port, incoming=incoming, outgoing=outgoing)
 
     async def create_container(
         self, sandbox_id: str, config: pb.ContainerConfig, sandbox_config: pb.PodSandboxConfig

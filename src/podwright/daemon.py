@@ -32,6 +32,7 @@ from podwright.cri.events_service import EventsService
 from podwright.cri.image_service import ImageService
 from podwright.cri.interceptors import Interceptors
 from podwright.cri.list_service import ListService
+from podwright.cri.metrics_service import MetricsService
 from podwright.cri.podwright_service import PodwrightService
 from podwright.cri.runtime_service import RuntimeService
 from podwright.cri.server import Server
@@ -215,6 +216,7 @@ class Daemon:
             RuntimeService(self._backend, self._node, layout),
             ListService(self._backend),
             StatsService(self._backend),
+            MetricsService(self._backend),
             EventsService(self._events),
             StreamingService(self._backend, self._streaming),
         )

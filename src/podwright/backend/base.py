@@ -11,6 +11,7 @@ from podwright.container.model import Container
 from podwright.container.stats import ContainerStats
 from podwright.criapi import api_pb2 as pb
 from podwright.runtime.base import ExecResult
+from podwright.sandbox.metrics import PodMetrics
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.stats import PodStats
 
@@ -43,6 +44,10 @@ class PodBackend(Protocol):
 
     async def pod_stats(self, sandboxes: Iterable[Sandbox]) -> Sequence[PodStats]:
         """Resource usage of those of the pods that are ready, in order."""
+        ...
+
+    async def pod_metrics(self, sandboxes: Iterable[Sandbox]) -> Sequence[PodMetrics]:
+        """What monitoring wants to know of those of the pods that are ready, in order."""
         ...
 
     def require_port_forward(self, sandbox_id: str) -> None:

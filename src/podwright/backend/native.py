@@ -17,6 +17,7 @@ from podwright.container.collaborators import Collaborators as ContainerCollabor
 from podwright.container.create import create_container
 from podwright.container.exec import exec_interactive, exec_sync, require_running
 from podwright.container.exits import Exits, monitored
+from podwright.container.metrics import MetricsReader
 from podwright.container.model import Container, container_key
 from podwright.container.remove import remove_container
 from podwright.container.start import start_container
@@ -28,6 +29,7 @@ from podwright.runtime.base import ExecResult
 from podwright.sandbox import recover as sandbox_recover
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
 from podwright.sandbox.facts import sandbox_facts
+from podwright.sandbox.metrics import PodMetrics, PodMetricsReader
 from podwright.sandbox.model import Sandbox, sandbox_key
 from podwright.sandbox.pause import Pause
 from podwright.sandbox.port_forward import forward_port, require_forwardable
@@ -48,6 +50,8 @@ class NativeBackend:
         self._stopper = Stopper(containers, self._exits, tasks)
         self._stats = StatsReader(containers, tasks)
         self._pod_stats = PodStatsReader(pods, containers.containers, self._stats)
+        metrics = MetricsReader(containers, self._stats)
+        self._pod_metrics = PodMetricsReader(pods, containers.containers, metrics)
         self._running: Inflight[Any] = Inflight(tasks)
 
     async def recover(self) -> None:
@@ -192,6 +196,9 @@ class NativeBackend:
 
     async def pod_stats(self, sandboxes: Iterable[Sandbox]) -> Sequence[PodStats]:
         return await self._pod_stats.read(sandboxes)
+
+    async def pod_metrics(self, sandboxes: Iterable[Sandbox]) -> Sequence[PodMetrics]:
+        return await self._pod_metrics.read(sandboxes)
 
     def subscribe(self, listener: Callable[[LifecycleEvent], None]) -> Callable[[], None]:
         return subscribe(self._pods.sandboxes, self._containers.containers, listener)

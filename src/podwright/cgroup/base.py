@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from podwright.cgroup.details import CgroupDetails
 from podwright.oci.runtime_spec import LinuxResources
 
 Version = Literal["v1", "v2", "hybrid"]
@@ -185,6 +186,9 @@ class Kernel(Protocol):
     def stats(self, path: str) -> CgroupStats | None:
         """The counters of the cgroup with all below it."""
 
+    def details(self, path: str) -> CgroupDetails:
+        """What metrics want beside that."""
+
 
 class CgroupDriver(Protocol):
     """Cgroups by one naming, on one kernel layout.
@@ -254,3 +258,6 @@ class CgroupDriver(Protocol):
 
     def stats(self, path: str) -> CgroupStats | None:
         """The counters of the cgroup with all below it; None when it is gone."""
+
+    def details(self, path: str) -> CgroupDetails:
+        """What metrics want beside that; nothing but zeros when it is gone."""

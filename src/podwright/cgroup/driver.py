@@ -18,6 +18,7 @@ from podwright.base.log import get_logger
 from podwright.cgroup import files
 from podwright.cgroup import naming as names
 from podwright.cgroup.base import CgroupStats, Kernel, Limits, Naming, Version
+from podwright.cgroup.details import CgroupDetails
 from podwright.oci.runtime_spec import LinuxResources
 
 log = get_logger(__name__)
@@ -180,6 +181,9 @@ class Cgroups:
 
     def stats(self, path: str) -> CgroupStats | None:
         return self._kernel.stats(path)
+
+    def details(self, path: str) -> CgroupDetails:
+        return self._kernel.details(path)
 
 
 def _rmdir(directory: str) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from podwright.base.errors import InvalidArgument
-from podwright.cgroup import files
+from podwright.cgroup import details, files
 from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, PressureStats, SwapStats
+from podwright.cgroup.details import CgroupDetails
 from podwright.cgroup.pressure import is_populated, read_pressure
 from podwright.cgroup.signals import kill_members
 from podwright.oci.runtime_spec import LinuxResources
@@ -114,6 +116,9 @@ class CgroupV1:
 
     def oom_kills(self, path: str) -> int:
         return (files.read_table(self._at("memory", path) + "/memory.oom_control") or {}).get(b"oom_kill", 0)
+
+    def details(self, path: str) -> CgroupDetails:
+        return details.v1(partial(self.file, path))
 
     def stats(self, path: str) -> CgroupStats | None:
         """About 15 files, 19 where there is a v2 hierarchy to ask for pressure."""

@@ -6,11 +6,13 @@ kernel: Documentation/admin-guide/cgroup-v2.rst.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 from podwright.base.errors import InvalidArgument
-from podwright.cgroup import files
+from podwright.cgroup import details, files
 from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, SwapStats
+from podwright.cgroup.details import CgroupDetails
 from podwright.cgroup.pressure import read_pressure
 from podwright.cgroup.signals import kill_members
 from podwright.oci.runtime_spec import LinuxResources
@@ -103,6 +105,9 @@ class CgroupV2:
 
     def oom_kills(self, path: str) -> int:
         return (files.read_table(f"{self._mount}{path}/memory.events") or {}).get(b"oom_kill", 0)
+
+    def details(self, path: str) -> CgroupDetails:
+        return details.v2(partial(self.file, path))
 
     def stats(self, path: str) -> CgroupStats | None:
         """About 14 files."""

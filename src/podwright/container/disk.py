@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from podwright.base.errors import NotFound
@@ -32,6 +32,7 @@ class DiskUsage:
 class _Layer:
     due: float = float("-inf")
     latest: DiskUsage | None = None
+    counting: asyncio.Task[None] | None = None
 
 
 class WritableLayers:
@@ -47,8 +48,15 @@ class WritableLayers:
         layer = self._layers.setdefault(container_id, _Layer())
         if time.monotonic() >= layer.due:
             layer.due = float("inf")  # while it is counted
-            self._tasks.start(self._count(container_id, layer), name=f"disk usage {container_id[:13]}")
+            layer.counting = self._tasks.start(self._count(container_id, layer), name=f"disk usage {container_id[:13]}")
         return layer.latest
+
+    async def count_new(self, container_ids: Iterable[str], *, timeout_s: float) -> None:
+        """Wait, at most `timeout_s`, until those that were never counted have been."""
+        new = [each for each in container_ids if self.latest(each) is None]
+        counts = {counting for each in new if (counting := self._layers[each].counting) is not None}
+        if counts:
+            await asyncio.wait(counts, timeout=timeout_s)
 
     async def _count(self, container_id: str, layer: _Layer) -> None:
         async with self._one:
@@ -58,6 +66,7 @@ class WritableLayers:
             except (NotFound, FileNotFoundError):
                 return  # removed meanwhile
             finally:
+                layer.counting = None
                 took_s = time.monotonic() - started
                 layer.due = started + max(self._interval_s, _REST * took_s)
         layer.latest = DiskUsage(time.time_ns(), usage.bytes, usage.inodes)

@@ -41,7 +41,7 @@ class StatsReader:
     def __init__(self, on: Collaborators, tasks: Tasks) -> None:
         self._on = on
         self._rates = CpuRates()
-        self._disk = WritableLayers(on.snapshots.usage, tasks, interval_s=on.settings.stats_disk_interval_s)
+        self.disk = WritableLayers(on.snapshots.usage, tasks, interval_s=on.settings.stats_disk_interval_s)
 
     async def read(self, containers: Iterable[Container]) -> list[ContainerStats]:
         """Those of the containers that run, in order. One that ends or goes while it is read is left out."""
@@ -64,8 +64,8 @@ class StatsReader:
     def _complete(self, container: Container, usage: CgroupStats) -> ContainerStats:
         rate = self._rates.rate(container.id, usage.timestamp_ns, usage.cpu.usage_ns) if usage.cpu else None
         mountpoint = str(self._on.snapshots.mountpoint)
-        return ContainerStats(container, usage, rate, mountpoint, self._disk.latest(container.id))
+        return ContainerStats(container, usage, rate, mountpoint, self.disk.latest(container.id))
 
     def forget(self, container_id: str) -> None:
         self._rates.forget(container_id)
-        self._disk.forget(container_id)
+        self.disk.forget(container_id)

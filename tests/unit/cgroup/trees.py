@@ -72,3 +72,35 @@ def v2(root: Path, path: str, **changes: object) -> str:
     }  # fmt: skip
     write(root / path.strip("/"), **files)
     return str(root)
+
+
+def detailed_v1(root: Path, path: str, **changes: object) -> dict[str, str]:
+    """The same with what only metrics ask for."""
+    faults = V1_MEMORY_STAT.replace("inactive_file 1\n", "inactive_file 1\npgfault 66\npgmajfault 6\n")
+    memory = {
+        "memory__stat": faults, "memory__limit_in_bytes": 64 << 20, "memory__soft_limit_in_bytes": 32 << 20,
+        "memory__memsw__limit_in_bytes": 96 << 20, "memory__kmem__usage_in_bytes": 7000, **changes,
+    }  # fmt: skip
+    mounts = v1(root, path, **memory)
+    mounts |= {name: str(root / name) for name in ("blkio", "hugetlb")}
+    here = path.strip("/")
+    write(root / "cpu" / here, cpu__shares=1024, cpu__cfs_period_us=100000, cpu__cfs_quota_us=20000)
+    write(
+        root / "blkio" / here,
+        blkio__throttle__io_service_bytes_recursive="8:0 Read 4096\n8:0 Write 8192\n8:0 Sync 1\n253:1 Write 512\n"
+        "Total 12800\n",
+        blkio__throttle__io_serviced_recursive="8:0 Read 3\n8:0 Write 5\n253:1 Write 1\nTotal 9\n",
+    )
+    write(root / "hugetlb" / here, hugetlb__2MB__usage_in_bytes=2 << 20, hugetlb__2MB__max_usage_in_bytes=4 << 20)
+    return mounts
+
+
+def detailed_v2(root: Path, path: str, **changes: object) -> str:
+    """The same with what only metrics ask for."""
+    files = {
+        "memory__stat": V2_MEMORY_STAT + "kernel 7000\n", "memory__max": 64 << 20, "memory__min": 32 << 20,
+        "memory__swap__max": 16 << 20, "cpu__weight": 39, "cpu__max": "20000 100000",
+        "io__stat": "8:0 rbytes=4096 wbytes=8192 rios=3 wios=5 dbytes=0 dios=0\n", "hugetlb__2MB__current": 2 << 20,
+        **changes,
+    }  # fmt: skip
+    return v2(root, path, **files)

@@ -1,0 +1,92 @@
+"""What the metrics of running containers are made of: all that statistics tell, and what the kernel tells at length.
+
+Dearer than statistics, and asked for by monitoring alone, some times a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
+from podwright.cgroup.details import CgroupDetails
+from podwright.container.collaborators import Collaborators
+from podwright.container.disk import DiskUsage
+from podwright.container.model import Container
+from podwright.container.stats import StatsReader
+from podwright.linux.filesystem import FileSystem, file_system
+from podwright.linux.open_files import OpenFiles, open_files, open_files_limit, threads
+
+_FIRST_COUNT_WAIT_S = 0.5
+
+
+@dataclass(frozen=True)
+class KernelMetrics:
+    """What the kernel said of one container. `open_files_limit` is the first process's."""
+
+    cgroup: CgroupStats
+    details: CgroupDetails
+    processes: int
+    threads: int
+    open_files: OpenFiles
+    open_files_limit: int | None
+    file_system: FileSystem
+
+
+@dataclass(frozen=True)
+class ContainerMetrics:
+    """One reading. `disk` as in `ContainerStats`."""
+
+    container: Container
+    kernel: KernelMetrics
+    disk: DiskUsage | None
+
+    @property
+    def cpu(self) -> CpuStats | None:
+        return self.kernel.cgroup.cpu
+
+    @property
+    def memory(self) -> MemoryStats | None:
+        return self.kernel.cgroup.memory
+
+
+class MetricsReader:
+    """Reads metrics. Disk usage is that of `stats`, which remembers it."""
+
+    def __init__(self, on: Collaborators, stats: StatsReader) -> None:
+        self._on, self._stats = on, stats
+
+    def read_kernel(self, containers: Sequence[Container]) -> list[KernelMetrics | None]:
+        """For a thread. None for a container that has no cgroup any more."""
+        system = file_system(self._on.snapshots.mountpoint)
+        return [self._read_one(container, system) for container in containers]
+
+    def _read_one(self, container: Container, system: FileSystem) -> KernelMetrics | None:
+        path = container.record.cgroup
+        usage = self._on.cgroups.stats(path)
+        if usage is None:
+            return None
+        pids = self._on.cgroups.processes(path)
+        return KernelMetrics(
+            cgroup=usage,
+            details=self._on.cgroups.details(path),
+            processes=len(pids),
+            threads=usage.pids.current if usage.pids else threads(pids),
+            open_files=open_files(pids),
+            open_files_limit=open_files_limit(container.record.pid) if container.record.pid in pids else None,
+            file_system=system,
+        )
+
+    async def count_disks(self, containers: Sequence[Container]) -> None:
+        """New containers are waited for, a moment for all together, so that their metrics come whole."""
+        await self._stats.disk.count_new([each.id for each in containers], timeout_s=_FIRST_COUNT_WAIT_S)
+
+    def complete(
+        self, containers: Sequence[Container], readings: Sequence[KernelMetrics | None]
+    ) -> list[ContainerMetrics]:
+        """With the disk usage; without what has ended meanwhile."""
+        return [
+            ContainerMetrics(container, reading, self._stats.disk.latest(container.id))
+            for container, reading in zip(containers, readings, strict=True)
+            if reading is not None and container.running
+        ]

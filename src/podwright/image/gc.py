@@ -83,5 +83,8 @@ class Collector:
             log.info("swept", blobs=len(gone), layers=layers, partial_downloads=partial)
 
     def release_failed(self) -> None:
-        """Let go of what failed pulls left, for a sweep that frees all it can."""
-        self._leases = {lease for lease in self._leases if lease.until == float("inf")}
+        """Let go of what broken-off pulls left, for a sweep that frees all it can."""
+        for lease in [lease for lease in self._leases if lease.until != float("inf")]:
+            self._leases.discard(lease)
+            for digest in lease.blobs:
+                self._content.forget_partial(digest)

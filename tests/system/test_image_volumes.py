@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -12,6 +13,8 @@ from podwright.criapi import api_pb2 as pb
 from tests.support import tars
 from tests.support.daemon import Daemon, container_config
 from tests.support.images import HELLO_LAYER, find, load, refusal, remove
+from tests.system.test_user_namespaces import mapping, pass_through, security
+from tests.system.test_user_namespaces import run_pod as userns_pod
 
 pytestmark = pytest.mark.root
 
@@ -23,6 +26,28 @@ DATA = tars.archive(
     tars.symlink(b"magic", b"/proc/self/root"),
 )  # fmt: skip
 UPPER = tars.archive(tars.file(b"etc/.wh.setting"), tars.file(b"etc/other", b"upper\n"))
+
+
+@pytest.fixture(scope="module", params=["crun", "runc"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path_factory.mktemp("v"), runtime=request.param)
+    daemon.start()
+    try:
+        daemon.load_hello()
+        yield daemon
+    finally:
+        daemon.remove_everything()
+    assert daemon.leftovers() == []
+
+
+@pytest.fixture
+def node(server: Daemon) -> Iterator[Daemon]:
+    """One daemon a runtime for tests without a restart; after each of them no pod is left, and no view."""
+    yield server
+    for pod in server.pods():
+        server.remove_pod(pod.id)
+    assert server.leftovers() == []
+    assert views(server) == []
 
 
 def data_image(daemon: Daemon, *layers: bytes) -> str:
@@ -51,29 +76,29 @@ def sh(daemon: Daemon, container: str, script: str) -> tuple[int, str]:
     return answer.exit_code, answer.stdout.decode()
 
 
-def test_an_image_is_seen_and_can_not_be_written(daemon: Daemon) -> None:
-    image = data_image(daemon)
-    pod = daemon.run_pod(host_network=True)
+def test_an_image_is_seen_and_can_not_be_written(node: Daemon) -> None:
+    image = data_image(node)
+    pod = node.run_pod(host_network=True)
     slave = volume(image, "/sub", "etc", propagation=pb.PROPAGATION_HOST_TO_CONTAINER)
     mounts = [volume(image), slave, volume(image, "/file", "link/setting")]
-    container = daemon.run_container(pod, "sleep", "1000", mounts=mounts)
-    assert sh(daemon, container, "cat /volume/etc/setting /sub/setting /file; /volume/bin/tool") == (
+    container = node.run_container(pod, "sleep", "1000", mounts=mounts)
+    assert sh(node, container, "cat /volume/etc/setting /sub/setting /file; /volume/bin/tool") == (
         0, "of the image\n" * 3 + "tool\n"
     )  # fmt: skip
     for write in ("echo x > /volume/x", "echo x > /sub/setting", "echo x > /file", ": > /volume/etc/new"):
-        assert sh(daemon, container, f"({write}) 2>/dev/null")[0] != 0, write
-    assert sh(daemon, container, "ls -ld /sub | cut -c1-10") == (0, "drwxr-x---\n")
-    assert len(views(daemon)) == 1
-    daemon.stop_container(container)
-    daemon.remove_container(container)
-    assert views(daemon) == []
+        assert sh(node, container, f"({write}) 2>/dev/null")[0] != 0, write
+    assert sh(node, container, "ls -ld /sub | cut -c1-10") == (0, "drwxr-x---\n")
+    assert len(views(node)) == 1
+    node.stop_container(container)
+    node.remove_container(container)
+    assert views(node) == []
 
 
-def test_layers_over_each_other(crun_daemon: Daemon) -> None:
-    image = data_image(crun_daemon, DATA, UPPER)
-    pod = crun_daemon.run_pod(host_network=True)
-    container = crun_daemon.run_container(pod, "sleep", "1000", mounts=[volume(image)])
-    assert sh(crun_daemon, container, "cd /volume/etc; ls; cat other") == (0, "other\nupper\n")
+def test_layers_over_each_other(node: Daemon) -> None:
+    image = data_image(node, DATA, UPPER)
+    pod = node.run_pod(host_network=True)
+    container = node.run_container(pod, "sleep", "1000", mounts=[volume(image)])
+    assert sh(node, container, "cd /volume/etc; ls; cat other") == (0, "other\nupper\n")
 
 
 def test_what_a_status_says_of_it(crun_daemon: Daemon, tmp_path: Path) -> None:
@@ -100,23 +125,23 @@ def test_what_a_status_says_of_it(crun_daemon: Daemon, tmp_path: Path) -> None:
         ("fifo", "neither a directory nor a file"),
     ],
 )
-def test_sub_paths_that_are_not_in_the_image(crun_daemon: Daemon, sub_path: str, words: str) -> None:
-    image = data_image(crun_daemon)
-    pod = crun_daemon.run_pod(host_network=True)
+def test_sub_paths_that_are_not_in_the_image(node: Daemon, sub_path: str, words: str) -> None:
+    image = data_image(node)
+    pod = node.run_pod(host_network=True)
     config = container_config("main", "sleep", "1", mounts=[volume(image, sub_path=sub_path)])
-    code, said = refusal(lambda: crun_daemon.create(pod, config))
+    code, said = refusal(lambda: node.create(pod, config))
     assert code == UNKNOWN
     assert said.startswith("ImageVolumeMountFailed: mounts[0]: ")
     assert sub_path in said
     assert words in said
-    assert (crun_daemon.containers(), views(crun_daemon)) == ([], [])
+    assert (node.containers(), views(node)) == ([], [])
 
 
-def test_links_lead_nowhere_but_inside_the_image(daemon: Daemon) -> None:
-    image = data_image(daemon)
-    pod = daemon.run_pod(host_network=True)
-    container = daemon.run_container(pod, "sleep", "1000", mounts=[volume(image, sub_path="up")])
-    assert sh(daemon, container, "ls /volume") == (0, "setting\n")
+def test_links_lead_nowhere_but_inside_the_image(node: Daemon) -> None:
+    image = data_image(node)
+    pod = node.run_pod(host_network=True)
+    container = node.run_container(pod, "sleep", "1000", mounts=[volume(image, sub_path="up")])
+    assert sh(node, container, "ls /volume") == (0, "setting\n")
 
 
 @pytest.mark.parametrize(
@@ -130,38 +155,38 @@ def test_links_lead_nowhere_but_inside_the_image(daemon: Daemon) -> None:
         ({"recursive_read_only": True, "propagation": pb.PROPAGATION_HOST_TO_CONTAINER}, "needs private"),
     ],
 )
-def test_requests_that_can_not_be(crun_daemon: Daemon, fields: dict[str, object], words: str) -> None:
-    image = data_image(crun_daemon)
-    pod = crun_daemon.run_pod(host_network=True)
+def test_requests_that_can_not_be(node: Daemon, fields: dict[str, object], words: str) -> None:
+    image = data_image(node)
+    pod = node.run_pod(host_network=True)
     mount = volume(image, **fields)  # type: ignore[arg-type]
-    code, said = refusal(lambda: crun_daemon.create(pod, container_config("main", "sleep", "1", mounts=[mount])))
+    code, said = refusal(lambda: node.create(pod, container_config("main", "sleep", "1", mounts=[mount])))
     assert (code, words in said) == (INVALID, True), said
     assert "mounts[0]" in said
-    assert (crun_daemon.containers(), views(crun_daemon)) == ([], [])
+    assert (node.containers(), views(node)) == ([], [])
 
 
-def test_an_image_that_is_not_here(crun_daemon: Daemon) -> None:
-    pod = crun_daemon.run_pod(host_network=True)
+def test_an_image_that_is_not_here(node: Daemon) -> None:
+    pod = node.run_pod(host_network=True)
     config = container_config("main", "sleep", "1", mounts=[volume("nowhere.example/x:1")])
-    code, said = refusal(lambda: crun_daemon.create(pod, config))
+    code, said = refusal(lambda: node.create(pod, config))
     assert code == UNKNOWN
     assert said.startswith("ImageVolumeMountFailed: mounts[0]: image 'nowhere.example/x:1' is not here")
-    image = data_image(crun_daemon)
+    image = data_image(node)
     config.mounts[0].image.image = image
-    assert crun_daemon.create(pod, config), "a failure leaves the name free"
+    assert node.create(pod, config), "a failure leaves the name free"
 
 
-def test_a_view_is_shared_and_goes_with_its_last_container(crun_daemon: Daemon) -> None:
-    image = data_image(crun_daemon)
-    pod, other = crun_daemon.run_pod(host_network=True), crun_daemon.run_pod("other", host_network=True)
-    first = crun_daemon.run_container(pod, "sleep", "1000", mounts=[volume(image)])
-    second = crun_daemon.run_container(other, "sleep", "1000", mounts=[volume(image, "/elsewhere", "bin")])
-    assert len(views(crun_daemon)) == 1
-    crun_daemon.remove_container(first)
-    assert len(views(crun_daemon)) == 1
-    assert sh(crun_daemon, second, "ls /elsewhere") == (0, "tool\n")
-    crun_daemon.remove_pod(other)
-    assert views(crun_daemon) == []
+def test_a_view_is_shared_and_goes_with_its_last_container(node: Daemon) -> None:
+    image = data_image(node)
+    pod, other = node.run_pod(host_network=True), node.run_pod("other", host_network=True)
+    first = node.run_container(pod, "sleep", "1000", mounts=[volume(image)])
+    second = node.run_container(other, "sleep", "1000", mounts=[volume(image, "/elsewhere", "bin")])
+    assert len(views(node)) == 1
+    node.remove_container(first)
+    assert len(views(node)) == 1
+    assert sh(node, second, "ls /elsewhere") == (0, "tool\n")
+    node.remove_pod(other)
+    assert views(node) == []
 
 
 def test_an_image_is_removed_while_it_is_mounted(daemon: Daemon) -> None:
@@ -220,18 +245,58 @@ def test_what_nobody_uses_goes_at_the_next_start(crun_daemon: Daemon) -> None:
     assert os.listdir(orphan.parent) == []
 
 
-def test_a_creation_that_fails_later_leaves_no_view(daemon: Daemon) -> None:
-    image = data_image(daemon)
-    pod = daemon.run_pod(host_network=True)
-    refusal(lambda: daemon.create(pod, container_config("main", "/not/there", mounts=[volume(image)])))
-    refusal(lambda: daemon.create(pod, container_config("dir", "sleep", mounts=[volume(image, "/bin/sh")])))
-    assert (daemon.containers(), views(daemon)) == ([], [])
+def test_a_creation_that_fails_later_leaves_no_view(node: Daemon) -> None:
+    image = data_image(node)
+    pod = node.run_pod(host_network=True)
+    refusal(lambda: node.create(pod, container_config("main", "/not/there", mounts=[volume(image)])))
+    refusal(lambda: node.create(pod, container_config("dir", "sleep", mounts=[volume(image, "/bin/sh")])))
+    assert (node.containers(), views(node)) == ([], [])
 
 
-def test_a_container_of_the_image_that_it_mounts(crun_daemon: Daemon) -> None:
-    image = load(crun_daemon, [HELLO_LAYER, DATA])
-    pod = crun_daemon.run_pod(host_network=True)
-    container = crun_daemon.run_container(pod, "sleep", "1000", image=image, mounts=[volume(image)])
-    assert sh(crun_daemon, container, "echo mine > /etc/setting; cat /etc/setting /volume/etc/setting") == (
+def test_a_container_of_the_image_that_it_mounts(node: Daemon) -> None:
+    image = load(node, [HELLO_LAYER, DATA])
+    pod = node.run_pod(host_network=True)
+    container = node.run_container(pod, "sleep", "1000", image=image, mounts=[volume(image)])
+    assert sh(node, container, "echo mine > /etc/setting; cat /etc/setting /volume/etc/setting") == (
         0, "mine\nof the image\n"
     )  # fmt: skip
+
+
+@pytest.fixture(params=["crun", "runc"])
+def open_daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """In a directory that user namespaces can pass through."""
+    directory = tmp_path_factory.mktemp("d")
+    pass_through(directory)
+    server = Daemon(directory, runtime=request.param)
+    server.start()
+    try:
+        server.load_hello()
+        yield server
+    finally:
+        server.remove_everything()
+    assert server.leftovers() == []
+
+
+def test_in_a_user_namespace_the_files_are_its_roots(open_daemon: Daemon) -> None:
+    """Beside a container without one, which sees the same image with its own owners."""
+    image = data_image(open_daemon)
+    mapped = volume(image, sub_path="etc", uidMappings=mapping(), gidMappings=mapping())
+    pod = userns_pod(open_daemon, "mapped")
+    config = container_config("main", "sleep", "1000", mounts=[mapped, volume(image, "/all")], security=security())
+    container = open_daemon.create(pod, config)
+    plain = open_daemon.run_pod("plain", host_network=True)
+    other = open_daemon.run_container(plain, "sleep", "1000", mounts=[volume(image)])
+    open_daemon.start_container(container)
+    assert sh(open_daemon, container, "stat -c %u:%g /volume/setting /all/bin; cat /volume/setting") == (
+        0, "0:0\n0:0\nof the image\n"
+    )  # fmt: skip
+    assert sh(open_daemon, container, "touch /volume/x 2>/dev/null")[0] != 0
+    assert sh(open_daemon, other, "stat -c %u /volume/etc/setting") == (0, "0\n")
+    open_daemon.restart()
+    open_daemon.remove_container(other)
+    assert sh(open_daemon, container, "cat /volume/setting") == (0, "of the image\n")
+    open_daemon.remove_pod(pod)
+    assert views(open_daemon) == []
+    remove(open_daemon, image)
+    remove(open_daemon, "localhost/podwright/hello:latest")
+    open_daemon.wait_until_nothing_is_stored()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,9 @@ async def _bring_up(
     stage("runtime specification")
     host = on.host(sandbox.handler)
     bundle = on.layout.bundle(container.id)
-    request = plan_idmapped(container.config, bundle, await inspect(on, container, image, rootfs, host))
+    volumes = await mount_image_volumes(on, container, sandbox.userns)
+    found = await inspect(on, container, image, rootfs, host, volumes)
+    request = plan_idmapped(container.config, bundle, found)
     built = build_container_spec(
         config=container.config, sandbox=sandbox, image=image_facts(container.config, image), rootfs=rootfs,
         container_id=container.id, cgroups_path=container.record.cgroups_path,
@@ -161,11 +164,11 @@ def image_facts(config: pb.ContainerConfig, image: ImageRecord) -> ImageFacts:
 
 
 async def inspect(
-    on: Collaborators, container: Container, image: ImageRecord, rootfs: Path, host: HostFacts
-) -> RequestFacts:
+    on: Collaborators, container: Container, image: ImageRecord, rootfs: Path, host: HostFacts,
+    volumes: Mapping[int, Path],
+) -> RequestFacts:  # fmt: skip
     """What the request refers to on the host, and what the image can run. A thread looks where a mount may hang."""
     config = container.config
-    volumes = await mount_image_volumes(on, container)
     if config.mounts or config.devices or cdi_devices(config) or config.linux.security_context.privileged:
         facts = await in_thread(partial(inspect_request, config, host, image_volumes=volumes, cdi=on.cdi))
     else:

@@ -48,13 +48,17 @@ def _find(images: Images, mount: pb.Mount, at: int) -> ImageRecord:
     return image
 
 
-async def mount_image_volumes(on: Collaborators, container: Container) -> dict[int, Path]:
-    """What to bind for each image volume, by the mount's number. Raises PrefixedError ImageVolumeMountFailed."""
-    return {volume.at: await _mount(on, container, volume) for volume in container.record.image_volumes}
+async def mount_image_volumes(on: Collaborators, container: Container, userns: Path | None) -> dict[int, Path]:
+    """What to bind for each image volume, by the mount's number. Raises PrefixedError ImageVolumeMountFailed.
+
+    In a user namespace, pinned at `userns`, files have other owners: such a container has views of its own, in its
+    bundle, which go with that.
+    """
+    return {volume.at: await _mount(on, container, volume, userns) for volume in container.record.image_volumes}
 
 
-async def _mount(on: Collaborators, container: Container, volume: ImageVolume) -> Path:
-    view = _view(on, volume.image_id)
+async def _mount(on: Collaborators, container: Container, volume: ImageVolume, userns: Path | None) -> Path:
+    view = _view(on, volume.image_id) if userns is None else _own_view(on, container, volume)
     async with on.locks.hold(_lock(volume.image_id)):
         try:
             image = on.images.get(volume.image_id)
@@ -62,7 +66,7 @@ async def _mount(on: Collaborators, container: Container, volume: ImageVolume) -
                 raise _failed(volume.at, f"image {volume.image_id} was removed meanwhile")
             view.mkdir(mode=0o700, exist_ok=True)
             on.snapshots.prepare(_key(volume.image_id), image.diff_ids)
-            on.snapshots.mount(_key(volume.image_id), view, read_only=True)
+            on.snapshots.mount(_key(volume.image_id), view, read_only=True, userns=userns)
         except PrefixedError:
             raise
         except (PodwrightError, OSError) as error:
@@ -112,6 +116,12 @@ async def _take_down(on: Collaborators, image_id: str) -> None:
 
 def _view(on: Collaborators, image_id: str) -> Path:
     return on.layout.image_volumes / image_id.replace(":", "-")
+
+
+def _own_view(on: Collaborators, container: Container, volume: ImageVolume) -> Path:
+    directory = on.layout.bundle(container.id) / "image-volumes"
+    directory.mkdir(mode=0o711, exist_ok=True)
+    return directory / str(volume.at)
 
 
 def _image_id(name: str) -> str:

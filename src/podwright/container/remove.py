@@ -36,9 +36,9 @@ async def take_down(on: Collaborators, exits: Exits, container: Container) -> No
     exits.forget(container.id)
     release_rootfs(on, container.id)
     await on.snapshots.remove(container.id)
-    await release_image_volumes(on, container)
     bundle = on.layout.bundle(container.id)
     mounts.unmount_tree(bundle)
+    await release_image_volumes(on, container)
     remove_tree(bundle)
 
 

@@ -76,7 +76,7 @@ class Snapshotter(Protocol):
     """Where containers get their root file systems from: the container room's view.
 
     `prepare(key, chain)` gives container `key` a writable directory of its own over a committed stack; nothing is
-    mounted yet. `mount(key, target)` shows the union at `target`; several targets may show it. What is written goes
+    mounted yet. `mount(key, target)` shows the union at `target`, writable at one target only. What is written goes
     to the container's directory and is there after an unmount, a restart of the daemon and of the machine. `remove`
     forgets the key and deletes in the background. Layers under a prepared key are kept, whatever becomes of images.
 
@@ -93,6 +93,7 @@ class Snapshotter(Protocol):
     def mount(self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None) -> None:
         """Mount the union at the directory `target`. Raises NotFound for an unknown key, Internal.
 
+        `read_only`: a mount that is independent of all others, of which there may be any number for one key.
         `userns`: the user namespace, pinned there, whose ids the image's files show.
         """
 

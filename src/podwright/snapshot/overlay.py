@@ -268,13 +268,25 @@ class OverlaySnapshotter:
             raise NotFound(f"snapshot {key} does not exist")
         if target.stat().st_dev != target.parent.stat().st_dev:
             return  # mounted already
+        writable = self._containers / key
+        names = self._names_of_view(key, stack, mapped=userns is not None) if read_only else stack.names
         try:
             mount_overlay(
-                self._layers_dir, stack.names, target, writable=self._containers / key, read_only=read_only,
+                self._layers_dir, names, target, writable=None if read_only else writable, read_only=read_only,
                 userns=userns,
             )  # fmt: skip
         except OSError as error:
             raise Internal(f"can't mount the file system of {key}: {error}") from error
+
+    def _names_of_view(self, key: str, stack: StackRecord, *, mapped: bool) -> list[str]:
+        """Directories for a mount that never writes, and of which there may be many: none is the upper one.
+
+        The snapshot's own shows the root directory's attributes; but not to a user namespace, whose ids it has not.
+        At least two: overlayfs wants that.
+        """
+        if mapped:
+            return list(dict.fromkeys([*stack.names, _EMPTY]))
+        return [os.path.relpath(self._containers / key / "upper", self._layers_dir), *stack.names]
 
     def unmount(self, target: Path) -> None:
         mounts.unmount(target)

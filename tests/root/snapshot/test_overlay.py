@@ -97,6 +97,28 @@ async def test_read_only(bench: Bench, target: Path) -> None:
         (target / "x").touch()
 
 
+async def test_any_number_of_read_only_mounts(bench: Bench, target: Path) -> None:
+    """They show the image's root directory as it is, and what one container makes of it is nothing to them."""
+    base = tars.archive(tars.directory(b"./", mode=0o711, uid=5), tars.file(b"a"))
+    bench.snapshots.prepare("c1", await bench.stack(base, tars.archive(tars.file(b"b"))))
+    second = target.with_name("second")
+    second.mkdir()
+    bench.snapshots.mount("c1", target, read_only=True)
+    bench.snapshots.mount("c1", second, read_only=True)
+    try:
+        for view in (target, second):
+            assert sorted(os.listdir(view)) == ["a", "b"]
+            assert (stat.S_IMODE(view.stat().st_mode), view.stat().st_uid) == (0o711, 5)
+    finally:
+        bench.snapshots.unmount(second)
+
+
+async def test_a_read_only_mount_of_no_layers(bench: Bench, target: Path) -> None:
+    bench.snapshots.prepare("c1", await bench.stack())
+    bench.snapshots.mount("c1", target, read_only=True)
+    assert os.listdir(target) == []
+
+
 async def numbered_stack(bench: Bench, count: int) -> list[Digest]:
     return await bench.stack(
         *(tars.archive(tars.file(b"n%d" % n, b"%d" % n), tars.file(b"top", b"%d" % n)) for n in range(count))

@@ -105,10 +105,10 @@ def _requested(mount: pb.Mount, index: int, host: HostFacts, sources: Mapping[st
     field = f"mounts[{index}]"
     destination = mount_destination(mount.container_path, field)
     source = sources[destination]
+    access = _access(mount, host, field)
     _check_propagation(mount, source, field)
     mount_id_maps(mount, field)
-    options = ["rbind", _PROPAGATION[mount.propagation], _access(mount, host, field)]
-    options += _extra_options(mount, field)
+    options = ["rbind", _PROPAGATION[mount.propagation], access, *_extra_options(mount, field)]
     return Mount(
         destination=destination, type="bind", source=str(source.idmapped or source.path), options=options
     )  # fmt: skip

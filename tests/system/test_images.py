@@ -161,11 +161,15 @@ def test_one_id_everywhere(daemon: Daemon, registries: Registries) -> None:
     assert list(image.repo_tags) == sorted(references), "tags of all registries, in one entry"
     assert len(image.repo_digests) == 4
     pod = daemon.run_pod(host_network=True)
-    for number, name in enumerate([image.id, references[0], references[3], image.repo_digests[1]]):
+    names_and_references = [(image.id, ""), (image.repo_digests[1], image.repo_digests[1])]
+    names_and_references += [
+        (references[at], f"{references[at].removesuffix(f':{pushed[at].tag}')}@{pushed[at].digest}") for at in (0, 3)
+    ]
+    for number, (name, wanted) in enumerate(names_and_references):
         container = daemon.run_container(pod, "sleep", "1000", name=f"c{number}", image=name)
         status = daemon.status(container)
         assert status.image_id == image.id
-        assert status.image_ref in image.repo_digests
+        assert status.image_ref in ([wanted] if wanted else image.repo_digests)
         assert status.image.image == name
     assert {container.image_id for container in daemon.containers()} == {image.id}
 
@@ -252,6 +256,31 @@ def test_removals_at_the_same_time_all_succeed(daemon: Daemon, registries: Regis
     with ThreadPoolExecutor(8) as threads:
         gone = list(threads.map(take, [image_id, name] * 4))
     assert gone == [True] * 8, "no removal returns before the image is invisible"
+
+
+def test_pulls_and_removals_at_the_same_time(daemon: Daemon, registries: Registries) -> None:
+    """Whoever comes last: each call succeeds, and what is listed is whole."""
+    shared = marker(names.unique("shared"))
+    pushed = [
+        push_image(registries.one, names.unique("app"), "v1", [shared, marker(names.unique("own"))]) for _ in "ab"
+    ]
+    references = [registries.one.reference(image.repository, "v1") for image in pushed]
+    ids = dict(zip(references, (image.config_digest for image in pushed), strict=True))
+
+    def pull_and_remove(reference: str) -> None:
+        for _ in range(5):
+            assert pull(daemon, reference) == ids[reference]
+            remove(daemon, reference)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(pull_and_remove, references * 3))
+    for reference in references:
+        assert pull(daemon, reference) == ids[reference]
+    assert {image.id for image in listed(daemon)} == set(ids.values())
+    for reference in references:
+        remove(daemon, reference)
+    assert listed(daemon) == []
+    daemon.wait_until_nothing_is_stored()
 
 
 def test_an_image_in_use(daemon: Daemon, registries: Registries) -> None:

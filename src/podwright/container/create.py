@@ -126,7 +126,7 @@ def reserve(
     return on.containers.add(
         ContainerRecord(
             id=container_id, sandbox_id=sandbox.id, config=config.SerializeToString(), handler=sandbox.handler,
-            image_id=image.id, image_ref=image.repo_digests[0] if image.repo_digests else image.id,
+            image_id=image.id, image_ref=image.reference_for(config.image.user_specified_image, config.image.image),
             reserved_at=on.containers.next_created_at(), boot=boot_id(), log_path=log_path,
             image_volumes=volumes,
             cgroups_path=on.cgroups.container_path(sandbox.cgroup_parent, container_id),

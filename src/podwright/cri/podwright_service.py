@@ -10,7 +10,6 @@ from podwright.cri.validate import required
 from podwright.criapi import podwright_pb2 as pb
 from podwright.image.progress import Phase, PullProgress
 from podwright.image.service import Images
-from podwright.oci.reference import parse_reference
 
 _PHASES = {
     Phase.WAITING: pb.LayerProgress.WAITING,
@@ -32,10 +31,9 @@ class PodwrightService:
             yield _progress_event(progress)
 
     async def LoadImage(self, request: pb.LoadImageRequest) -> pb.LoadImageResponse:
-        records = await self._images.load(_host_path(request.path), names=list(request.tags))
-        names = [str(parse_reference(tag)) for tag in request.tags]
-        names = names or [name for record in records for name in record.repo_tags]
-        return pb.LoadImageResponse(ids=[record.id for record in records], names=names)
+        loaded = await self._images.load(_host_path(request.path), names=list(request.tags))
+        names = [tag for image in loaded for tag in image.tags]
+        return pb.LoadImageResponse(ids=[image.record.id for image in loaded], names=names)
 
     async def SaveImage(self, request: pb.SaveImageRequest) -> pb.SaveImageResponse:
         path = _host_path(request.path)

@@ -102,6 +102,14 @@ class FromArchive:
             await ingest.close()
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """An image that an archive held, and the tags that it got from it or from the caller."""
+
+    record: ImageRecord
+    tags: tuple[str, ...]
+
+
 class Loader:
     """Loads archives."""
 
@@ -111,7 +119,7 @@ class Loader:
         self._content, self._installer, self._collector = content, installer, collector
         self._spool, self._platform = spool, platform
 
-    async def load(self, path: Path, names: Sequence[str]) -> list[ImageRecord]:
+    async def load(self, path: Path, names: Sequence[str]) -> list[Loaded]:
         """All images of the archive at `path`. `names` replace those it gives, if it holds exactly one image.
 
         Raises InvalidArgument, NotFound, ResourceExhausted, DigestMismatch.
@@ -140,25 +148,21 @@ class Loader:
         await asyncio.wait([opening])
         await in_thread(stack.close)
 
-    async def _load(
-        self, archive: Archive, path: Path, wanted: tuple[Reference, ...], lease: Lease
-    ) -> list[ImageRecord]:
+    async def _load(self, archive: Archive, path: Path, wanted: tuple[Reference, ...], lease: Lease) -> list[Loaded]:
         found = await self._find(archive, path, lease)
         if wanted and len(found) != 1:
             raise InvalidArgument(f"{path} holds {len(found)} images; a name can be given to one only")
         return [await self._install(archive, image, wanted, lease) for image in found]
 
-    async def _install(
-        self, archive: Archive, image: _Found, wanted: tuple[Reference, ...], lease: Lease
-    ) -> ImageRecord:
+    async def _install(self, archive: Archive, image: _Found, wanted: tuple[Reference, ...], lease: Lease) -> Loaded:
         references = wanted or image.names
         digests = [reference.with_digest(image.named_digest) for reference in references] if image.named_digest else []
         names = Names([reference.tagged for reference in references if reference.tagged], digests)
         arrival = Arrival(image.manifest, image.digest, image.manifests, names)
         source = FromArchive(archive, image.files, self._content)
         record = await self._installer.install(arrival, source, lease, PullTracker(str(image.digest)))
-        log.info("image loaded", id=record.id, tags=record.repo_tags)
-        return record
+        log.info("image loaded", id=record.id, tags=names.tags)
+        return Loaded(record, tuple(names.tags))
 
     async def _find(self, archive: Archive, path: Path, lease: Lease) -> list[_Found]:
         if archive.has("index.json") and archive.has("oci-layout"):

@@ -7,8 +7,10 @@ import re
 
 import msgspec
 
+from podwright.base.errors import InvalidArgument
 from podwright.oci.digest import Digest
 from podwright.oci.image import Platform, RunConfig
+from podwright.oci.reference import parse_reference
 from podwright.snapshot.chain import chain_id
 
 _MAX_UID = 2**63 - 1  # Int64Value of the CRI
@@ -35,6 +37,23 @@ class ImageRecord(msgspec.Struct, frozen=True):
     pulled_at: int
     created: str = ""
     pinned: bool = False
+
+    def reference_for(self, *names: str) -> str:
+        """repository@digest: of the repository that the first of `names` with one speaks of, else of any; the id of
+        an image that came from no registry."""
+        by_repository: dict[str, str] = {}
+        for known in self.repo_digests:
+            by_repository.setdefault(known.partition("@")[0], known)
+        for name in names:
+            if name in self.repo_digests:
+                return name
+            try:
+                repository = parse_reference(name).name
+            except InvalidArgument:  # an id, or nothing
+                continue
+            if repository in by_repository:
+                return by_repository[repository]
+        return next(iter(self.repo_digests), self.id)
 
     def user_identity(self) -> tuple[int | None, str]:
         """USER as ImageStatus has it: a uid, or else a username; the group is dropped, and no USER is (None, "")."""

@@ -13,7 +13,7 @@ from podwright.content.store import ContentStore
 from podwright.image.fsinfo import FsAccount, FsInfo
 from podwright.image.gc import Collector
 from podwright.image.install import Installer
-from podwright.image.load import Loader
+from podwright.image.load import Loaded, Loader
 from podwright.image.model import ImageRecord
 from podwright.image.progress import ProgressBoard, PullProgress
 from podwright.image.pull import Puller
@@ -94,7 +94,7 @@ class Images:
         """All pulls that run now."""
         return self._board.running()
 
-    async def load(self, path: Path, *, names: Sequence[str] = ()) -> Sequence[ImageRecord]:
+    async def load(self, path: Path, *, names: Sequence[str] = ()) -> Sequence[Loaded]:
         """Images out of an OCI layout (directory or tar) or a docker-archive. Raises InvalidArgument, NotFound, …"""
         return await self._loader.load(path, names)
 

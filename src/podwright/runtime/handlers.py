@@ -170,8 +170,9 @@ class Handlers:
         return program
 
     async def features(self) -> dict[str, Features]:
-        """By handler; the empty name is the default's. A handler that can't be used is missing, and logged."""
-        found: dict[str, Features] = {}
+        """By handler; the empty name is the default's, and always there: the kubelet looks for it. Any other handler
+        that can't be used is missing, and logged."""
+        found = {"": Features(self._default, "")}
         for name in ("", *self.names()):
             try:
                 found[name] = await self.runtime(name).features()

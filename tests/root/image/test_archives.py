@@ -52,7 +52,7 @@ async def test_a_round_trip_keeps_ids(
     await room.images.save([name], archive, form)  # type: ignore[arg-type]
     await room.images.remove(name)
     assert room.layers() == 0
-    [loaded] = await room.images.load(archive)
+    [loaded] = (image.record for image in await room.images.load(archive))
     assert (loaded.id, loaded.repo_tags, loaded.diff_ids) == (record.id, [name], record.diff_ids)
     assert loaded.config == record.config
     assert loaded.repo_digests == ([] if form == "docker" else record.repo_digests)
@@ -67,7 +67,7 @@ async def test_archives_that_skopeo_wrote(room: Room, registry: Registry, tmp_pa
     source = f"docker://{registry.reference(pushed.repository, 'v1')}"
     name = "example.com/team/app:v2"
     copy(source, f"{transport}:{tmp_path}/archive:{name}")
-    [record] = await room.images.load(tmp_path / "archive")
+    [record] = (image.record for image in await room.images.load(tmp_path / "archive"))
     assert record.repo_tags == [name]
     if transport == "docker-archive":
         assert record.id == pushed.config_digest
@@ -99,7 +99,7 @@ async def test_several_images_and_names(room: Room, registry: Registry, tmp_path
         for name in (one, two):
             await room.images.remove(name)
         loaded = await room.images.load(tmp_path / form)
-        assert [(record.id, record.repo_tags) for record in loaded] == [(first.id, [one]), (second.id, [two])]
+        assert [(image.record.id, image.tags) for image in loaded] == [(first.id, (one,)), (second.id, (two,))]
         with pytest.raises(InvalidArgument, match="holds 2 images"):
             await room.images.load(tmp_path / form, names=["x"])
 
@@ -108,9 +108,13 @@ async def test_names_can_be_given(room: Room, registry: Registry, tmp_path: Path
     name, record = await pulled(room, registry)
     await room.images.save([name], tmp_path / "a")
     await room.images.remove(name)
+    mine, other, third = (f"docker.io/library/{word}" for word in ("mine:latest", "other:v2", "third:latest"))
     [loaded] = await room.images.load(tmp_path / "a", names=["mine", "other:v2"])
-    assert loaded.repo_tags == ["docker.io/library/mine:latest", "docker.io/library/other:v2"]
-    assert loaded.id == record.id
+    assert loaded.record.id == record.id
+    assert loaded.record.repo_tags == list(loaded.tags) == [mine, other]
+    [again] = await room.images.load(tmp_path / "a", names=["third"])
+    assert again.tags == (third,), "the names it had before are not this archive's"
+    assert again.record.repo_tags == [mine, other, third]
     with pytest.raises(InvalidArgument, match="tags, not digests"):
         await room.images.load(tmp_path / "a", names=[f"x@{record.id}"])
 
@@ -122,7 +126,7 @@ async def test_a_compressed_archive(room: Room, registry: Registry, tmp_path: Pa
     (tmp_path / "packed").write_bytes(pack((tmp_path / "a").read_bytes()))  # type: ignore[operator]
     await room.images.remove(name)
     [loaded] = await room.images.load(tmp_path / "packed")
-    assert loaded.id == record.id
+    assert loaded.record.id == record.id
 
 
 def old_docker_save(tmp_path: Path, tar: bytes, name: str = "old/save:v1") -> Path:
@@ -143,7 +147,7 @@ def old_docker_save(tmp_path: Path, tar: bytes, name: str = "old/save:v1") -> Pa
 
 
 async def test_an_old_docker_archive(room: Room, tmp_path: Path) -> None:
-    [record] = await room.images.load(old_docker_save(tmp_path, layer("x")))
+    [record] = (image.record for image in await room.images.load(old_docker_save(tmp_path, layer("x"))))
     assert record.repo_tags == ["docker.io/old/save:v1"]
     assert len(record.diff_ids) == 2
     assert room.layers() == 1

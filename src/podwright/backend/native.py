@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from podwright.backend.events import LifecycleEvent, subscribe
-from podwright.base.errors import FailedPrecondition, Unimplemented
+from podwright.base.errors import FailedPrecondition
 from podwright.base.inflight import Inflight, Stage
 from podwright.base.streams import ProcessStreams, Reader, Writer
 from podwright.base.tasks import Tasks, gather_all
 from podwright.container import recover as container_recover
-from podwright.container.attach import require_attachable
+from podwright.container.attach import attach, require_attachable
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.create import create_container
 from podwright.container.exec import exec_interactive, exec_sync, require_running
@@ -183,7 +183,7 @@ class NativeBackend:
         require_attachable(self.container(container_id), terminal=terminal)
 
     async def attach(self, container_id: str, *, streams: ProcessStreams) -> None:
-        raise Unimplemented("containers can't be attached to yet")
+        await attach(self._containers, self.container(container_id), streams)
 
     async def reopen_log(self, container_id: str) -> None:
         container = self.container(container_id)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from podwright.base.streams import ProcessStreams
 from podwright.linux.pidfd import ProcessIdentity
 from podwright.runtime.base import RuntimeCommand
 
@@ -31,6 +32,13 @@ class Settings:
     )
     log_size_max_bytes: int = field(
         default=0, metadata={"help": "Start a container's log afresh at this size; 0: never, the kubelet rotates."}
+    )
+    attach_lag_max_bytes: int = field(
+        default=16 * 1024 * 1024,
+        metadata={
+            "help": "How far an attached client may fall behind a container's output, which does not wait for it;\n"
+            "then it is detached."
+        },
     )
 
 
@@ -131,6 +139,11 @@ class Monitor(Protocol):
         """Set the size of the container's terminal, in characters."""
         ...
 
-    def attach_socket(self, monitored: Monitored) -> Path:
-        """The SOCK_SEQPACKET socket that carries the container's streams; its path may exceed 108 bytes."""
+    async def attach(self, monitored: Monitored, streams: ProcessStreams, *, stdin: bool, stdin_once: bool) -> None:
+        """Join the container's streams until it ends or the client goes away. Many may at once.
+
+        `stdin`, `stdin_once`: how the container was created. Its input ends with that of the first client that had
+        one, if `stdin_once`; else never. The log never waits for a client. Raises FailedPrecondition when the monitor
+        is gone, ResourceExhausted for a client that is too slow.
+        """
         ...

@@ -12,26 +12,35 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal
 from podwright.base.files import write_plain
+from podwright.base.locks import KeyedLocks
 from podwright.base.log import get_logger
+from podwright.base.streams import ProcessStreams
 from podwright.base.tasks import shielded
 from podwright.linux import pidfd
 from podwright.linux.cgroup_attach import short_attach
+from podwright.linux.descriptors import unread_bytes
 from podwright.linux.process import Process, find_program, readable, spawn
+from podwright.monitor.attach import Attachments
 from podwright.monitor.base import LOST_EXIT_CODE, Exit, Launch, Monitored, Settings
-from podwright.monitor.log_file import create_log, is_open_in, set_mode
+from podwright.monitor.log_file import create_log, is_open_in
 from podwright.runtime.words import error_of, failure
 
 log = get_logger(__name__)
 
 _SYNC_LIMIT_BYTES = 64 * 1024
 _PID_FILE, _MONITOR_PID_FILE, _RUNTIME_LOG = "pidfile", "monitor.pid", "runtime.log"
-_CONTROL, _ATTACH, _OOM = "ctl", "attach", "oom"
+_CONTROL, _WINDOW_SIZE, _ATTACH, _OOM = "ctl", "winsz", "attach", "oom"
+# Newer versions of conmon ignore larger windows.
+_SIZE_LIMIT = 1000
+_FIFO_POLL_S = 0.002
 _SUN_PATH_BYTES = 107
 _CONSOLE_SOCKET = "conmon-term.XXXXXX"
 _REOPEN_TIMEOUT_S, _REOPEN_POLL_S = 5.0, 0.002
@@ -53,6 +62,8 @@ class Conmon:
         self._settings, self._exits = settings, exits
         self._children: dict[int, Process] = {}
         self._program: Path | None = None
+        self._attachments = Attachments(settings.attach_lag_max_bytes)
+        self._telling = KeyedLocks()
 
     async def create(self, launch: Launch) -> Monitored:
         program = self._find_program()
@@ -192,21 +203,44 @@ class Conmon:
         path = Path(monitored.log_path)
         if is_open_in(monitored.monitor.pid, path):
             return  # nobody has renamed it: a new file would replace its lines
-        before = _inode(path)
-        _tell(monitored, b"2 0 0\n")
+        # Made here, with our mode: conmon truncates it and renames it to the path, and would die if it could not.
+        replacement = path.with_name(path.name + ".tmp")
+        replacement.unlink(missing_ok=True)
+        create_log(replacement)
+        inode = replacement.stat().st_ino
         try:
             async with asyncio.timeout(_REOPEN_TIMEOUT_S):
-                while _inode(path) in (None, before):  # noqa: ASYNC110 - conmon gives no other sign
+                await self._tell(monitored, b"2 0 0\n")
+                while _inode(path) != inode:  # noqa: ASYNC110 - conmon gives no other sign
                     await asyncio.sleep(_REOPEN_POLL_S)
         except TimeoutError:
             raise FailedPrecondition(f"the monitor did not open {path} within {_REOPEN_TIMEOUT_S:g} s") from None
-        set_mode(path)
+        finally:
+            replacement.unlink(missing_ok=True)
 
     async def resize(self, monitored: Monitored, *, width: int, height: int) -> None:
-        _tell(monitored, f"1 {height} {width}\n".encode())
+        width, height = min(width, _SIZE_LIMIT), min(height, _SIZE_LIMIT)
+        await self._tell(monitored, f"1 {height} {width}\n".encode())
 
-    def attach_socket(self, monitored: Monitored) -> Path:
-        return Path(monitored.bundle) / _ATTACH
+    async def _tell(self, monitored: Monitored, line: bytes) -> None:
+        """Write to conmon's control fifo. Raises FailedPrecondition when nobody reads it.
+
+        Of lines that it finds together conmon obeys the first again and again, so they are given one by one; what it
+        hands on to itself, through another fifo, is waited for as well.
+        """
+        async with self._telling.hold(monitored.container_id):
+            with _open_fifo(monitored, _CONTROL) as control, _open_fifo(monitored, _WINDOW_SIZE) as window_size:
+                while unread_bytes(control) or unread_bytes(window_size):  # noqa: ASYNC110 - no sign but this
+                    await asyncio.sleep(_FIFO_POLL_S)
+                os.write(control, line)
+
+    async def attach(self, monitored: Monitored, streams: ProcessStreams, *, stdin: bool, stdin_once: bool) -> None:
+        async def resize(width: int, height: int) -> None:
+            await self.resize(monitored, width=width, height=height)
+
+        await self._attachments.attach(
+            monitored, Path(monitored.bundle) / _ATTACH, streams, stdin=stdin, stdin_once=stdin_once, resize=resize
+        )  # fmt: skip
 
 
 def _created(launch: Launch, line: bytes, complaints: int) -> pidfd.ProcessIdentity:
@@ -276,14 +310,15 @@ def _container_of(monitor: pidfd.ProcessIdentity, bundle: Path) -> int | None:
     return pid if f"PPid:\t{monitor.pid}\n".encode() in _read(Path(f"/proc/{pid}/status")) else 0
 
 
-def _tell(monitored: Monitored, line: bytes) -> None:
-    """Write to conmon's control fifo. Raises FailedPrecondition when nobody reads it."""
+@contextmanager
+def _open_fifo(monitored: Monitored, name: str) -> Iterator[int]:
+    """For writing. Raises FailedPrecondition when nobody reads it."""
     try:
-        fd = os.open(Path(monitored.bundle) / _CONTROL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(Path(monitored.bundle) / name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise FailedPrecondition(f"the container's monitor is gone: {error.strerror}") from error
     try:
-        os.write(fd, line)
+        yield fd
     finally:
         os.close(fd)
 

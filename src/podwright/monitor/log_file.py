@@ -33,11 +33,6 @@ def create_log(path: Path) -> None:
         raise InvalidArgument(f"log file {path} can't be made: {error.strerror}", field="log_path") from error
 
 
-def set_mode(path: Path) -> None:
-    """The mode of a file that the monitor made anew."""
-    path.chmod(_MODE)
-
-
 def is_open_in(pid: int, path: Path) -> bool:
     """Whether a process has exactly this file open. proc(5), /proc/PID/fd."""
     try:

@@ -13,6 +13,7 @@ from podwright.base.streams import ProcessStreams
 from podwright.base.tasks import Tasks
 from podwright.monitor.base import Monitored
 from podwright.runtime.base import CommandNotRunnable, ContainerNotRunning, InteractiveExec
+from tests.support import names
 from tests.support.containers import Bench
 from tests.support.streams import Keyboard, Screen, Window
 
@@ -173,21 +174,24 @@ async def test_a_slow_process_makes_the_client_wait(client: Client) -> None:
     for _ in range(100):
         client.keyboard.type(bytes(64 * 1024))
     client.keyboard.close()
-    running = client.start("sh", "-c", "echo ready; while [ ! -e /tmp/go ]; do sleep 0.01; done; wc -c")
+    go = "/tmp/" + names.unique("go")
+    running = client.start("sh", "-c", f"echo ready; while [ ! -e {go} ]; do sleep 0.01; done; wc -c")
     await client.out.shows(b"ready")
     assert client.keyboard.taken < 1024 * 1024
-    assert await client.another().start("touch", "/tmp/go") == 0
+    assert await client.another().start("touch", go) == 0
     assert await running == 0
     assert client.out.text == b"ready\n6553600\n"
 
 
 async def test_a_process_that_reads_no_more_is_no_error(client: Client) -> None:
-    running = client.start("sh", "-c", "head -n 1; exec <&-; echo closed; while [ ! -e /tmp/go2 ]; do sleep 0.01; done")
+    go = "/tmp/" + names.unique("go")
+    script = f"head -n 1; exec <&-; echo closed; while [ ! -e {go} ]; do sleep 0.01; done"
+    running = client.start("sh", "-c", script)
     client.keyboard.type(b"one\n")
     await client.out.shows(b"closed\n")
     for _ in range(10):
         client.keyboard.type(bytes(64 * 1024))
-    assert await client.another().start("touch", "/tmp/go2") == 0
+    assert await client.another().start("touch", go) == 0
     assert await running == 0
 
 
@@ -213,11 +217,12 @@ async def test_a_terminal_is_hung_up_when_the_client_goes(client: Client, way: s
 
 @pytest.mark.parametrize("way", ["input", "output"])
 async def test_pipes_break_when_the_client_goes(client: Client, way: str) -> None:
-    running = client.start("sh", "-c", "echo ready; cat; echo gone >/tmp/gone")
+    gone = "/tmp/" + names.unique("gone")
+    running = client.start("sh", "-c", f"echo ready; cat; echo gone >{gone}")
     await client.out.shows(b"ready")
     _leave(client, way)
     await running
-    assert await client.another().start("test", "-e", "/tmp/gone") == 0
+    assert await client.another().start("test", "-e", gone) == 0
 
 
 def _leave(client: Client, way: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from podwright.base.errors import InvalidArgument
-from podwright.monitor.log_file import create_log, is_open_in, set_mode
+from podwright.monitor.log_file import create_log, is_open_in
 
 
 def test_made_with_parents_and_mode(tmp_path: Path) -> None:
@@ -45,6 +45,3 @@ def test_whether_a_process_has_it_open(tmp_path: Path) -> None:
         assert not is_open_in(os.getpid(), other)
         log.rename(tmp_path / "renamed")
         assert not is_open_in(os.getpid(), log)
-    other.chmod(0o600)
-    set_mode(other)
-    assert stat.S_IMODE(other.stat().st_mode) == 0o640

@@ -108,6 +108,7 @@ class Node:
                 privileged_devices=not self._handlers.settings(handler).privileged_without_host_devices,
                 device_ownership=self._config.device.device_ownership_from_security_context,
                 absent_sources_to_reject=self._config.container.absent_mount_sources_to_reject,
+                selinux_optional=self._config.container.selinux_optional,
                 hugepage_limits=self._cgroups.limits_hugepages(),
                 swap_limits=self._cgroups.limits_swap(),
             )

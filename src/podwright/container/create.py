@@ -27,6 +27,7 @@ from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import cdi_devices, inspect_request
 from podwright.container.spec.process import check_working_directory
+from podwright.container.spec.security import selinux_labels
 from podwright.container.volumes import mount_idmapped, plan_idmapped, unmount_idmapped
 from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
@@ -63,10 +64,11 @@ async def _bring_up(
     on: Collaborators, exits: Exits, sandbox: SandboxFacts, container: Container, image: ImageRecord, stage: Stage
 ) -> None:
     stage("root file system")
-    rootfs = mount_rootfs(on, container, image, sandbox)
+    host = on.host(sandbox.handler)
+    _, label = selinux_labels(container.config.linux.security_context, sandbox, host)
+    rootfs = mount_rootfs(on, container, image, sandbox, label)
     check_mount_points(rootfs)
     stage("runtime specification")
-    host = on.host(sandbox.handler)
     bundle = on.layout.bundle(container.id)
     volumes = await mount_image_volumes(on, container, sandbox.userns)
     found = await inspect(on, container, image, rootfs, host, volumes)
@@ -135,14 +137,16 @@ def reserve(
     )  # fmt: skip
 
 
-def mount_rootfs(on: Collaborators, container: Container, image: ImageRecord, sandbox: SandboxFacts) -> Path:
+def mount_rootfs(
+    on: Collaborators, container: Container, image: ImageRecord, sandbox: SandboxFacts, label: str
+) -> Path:
     """The container's own writable layer over the image's layers, mounted in its bundle."""
     rootfs = on.layout.rootfs(container.id)
     rootfs.mkdir(mode=0o700, parents=True)
     if sandbox.id_maps is not None:
         let_in(on, container, sandbox.id_maps)
     on.snapshots.prepare(container.id, image.diff_ids, maps=sandbox.id_maps)
-    on.snapshots.mount(container.id, rootfs, userns=sandbox.userns)
+    on.snapshots.mount(container.id, rootfs, userns=sandbox.userns, label=label)
     return rootfs
 
 

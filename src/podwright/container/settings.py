@@ -32,6 +32,13 @@ class Settings:
             "that have a 32-bit loader or first program, which halves the time to create a container; all: always."
         },
     )
+    selinux_optional: bool = field(
+        default=False,
+        metadata={
+            "help": "Run containers that ask for SELinux labels without them where the kernel has no SELinux,\n"
+            "instead of refusing them."
+        },
+    )
     absent_mount_sources_to_reject: tuple[str, ...] = field(
         default=(),
         metadata={

@@ -101,10 +101,16 @@ def tmpfs(
     name: str = "tmpfs",
     executable: bool = False,
     owner: tuple[int, int] = (0, 0),
+    label: str = "",
 ) -> None:
-    """A tmpfs of at most `size_bytes`, nosuid, nodev, and noexec unless `executable`. tmpfs(5)."""
+    """A tmpfs of at most `size_bytes`, nosuid, nodev, and noexec unless `executable`. tmpfs(5).
+
+    `label`: the SELinux context of all its files.
+    """
     flags = sys.MS_NOSUID | sys.MS_NODEV | (0 if executable else sys.MS_NOEXEC)
-    options = f"mode={mode:o},size={size_bytes},uid={owner[0]},gid={owner[1]}"
+    options = f"mode={mode:o},size={size_bytes},uid={owner[0]},gid={owner[1]}" + (
+        f',context="{label}"' if label else ""
+    )
     sys.mount(name, os.fspath(target), "tmpfs", flags, options)
 
 

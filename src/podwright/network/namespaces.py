@@ -200,7 +200,8 @@ def _write_sysctl(key: str, value: str) -> None:
 
 
 def _sysctl_path(key: str) -> str:
-    return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
+    """Of a dotted name, in which a slash stands for a dot in an interface's name: sysctl(8)."""
+    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
 
 
 def enter_netns(path: Path) -> None:

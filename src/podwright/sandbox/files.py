@@ -10,9 +10,13 @@ from podwright.base.files import write_plain
 from podwright.criapi import api_pb2 as pb
 from podwright.linux import mounts
 from podwright.sandbox.model import Sandbox
+from podwright.security import selinux
 from podwright.state.layout import Layout
 
 HOST_FILES = {"hosts": Path("/etc/hosts"), "resolv.conf": Path("/etc/resolv.conf")}
+
+
+_FILES = ("hostname", "resolv.conf", "hosts")
 
 
 def write_pod_files(layout: Layout, sandbox: Sandbox) -> None:
@@ -23,8 +27,11 @@ def write_pod_files(layout: Layout, sandbox: Sandbox) -> None:
     hosts = _host_file("hosts") if sandbox.host_network else default_hosts(hostname, sandbox.ips)
     write_plain(layout.pod_file(sandbox.id, "hosts"), hosts)
     if sandbox.id_maps is not None:
-        for name in ("hostname", "resolv.conf", "hosts"):
+        for name in _FILES:
             os.chown(layout.pod_file(sandbox.id, name), *sandbox.id_maps.root)
+    if label := _file_label(sandbox):
+        for name in _FILES:
+            os.setxattr(layout.pod_file(sandbox.id, name), "security.selinux", label.encode())
 
 
 def resolv_conf(config: pb.PodSandboxConfig) -> bytes:
@@ -51,6 +58,12 @@ def default_hosts(hostname: str, ips: tuple[str, ...]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def _file_label(sandbox: Sandbox) -> str:
+    """The SELinux context in which the pod's containers may write; '' where there is no SELinux."""
+    level = sandbox.record.selinux_level
+    return selinux.file_label(selinux.Options(), pod_level=level) if level else ""
+
+
 def _host_file(name: str) -> bytes:
     try:
         return HOST_FILES[name].read_bytes()
@@ -66,4 +79,4 @@ def mount_shm(layout: Layout, sandbox: Sandbox, *, size_bytes: int) -> None:
     target.mkdir(mode=0o1777, exist_ok=True)
     if not mounts.is_mount_point(target):
         owner = sandbox.id_maps.root if sandbox.id_maps is not None else (0, 0)
-        mounts.tmpfs(target, size_bytes=size_bytes, name="shm", owner=owner)
+        mounts.tmpfs(target, size_bytes=size_bytes, name="shm", owner=owner, label=_file_label(sandbox))

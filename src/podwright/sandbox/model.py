@@ -46,6 +46,7 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     made_cgroups: tuple[str, ...] = ()
     hostname: str = ""
     pinned: tuple[str, ...] = ()
+    selinux_level: str = ""
     network_wanted: bool = False
     network_asked_at: int = 0
     network: NetworkResult | None = None

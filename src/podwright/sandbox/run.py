@@ -13,6 +13,7 @@ from podwright.base.ids import new_id
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
 from podwright.base.undo import Undo
+from podwright.container.spec.security import selinux_options
 from podwright.container.spec.userns import pod_id_maps
 from podwright.criapi import api_pb2 as pb
 from podwright.linux.userns import user_namespace
@@ -25,6 +26,7 @@ from podwright.sandbox.pause import Pause
 from podwright.sandbox.ports import check_host_ports
 from podwright.sandbox.stop import remove_cgroups, unpin
 from podwright.sandbox.sysctls import check_sysctls
+from podwright.security import selinux
 from podwright.state.boot import boot_id
 
 log = get_logger(__name__)
@@ -91,6 +93,10 @@ def check_pod(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> d
         raise FailedPrecondition(f"handler {handler or on.handlers.default!r} offers no user namespaces: {problem}")
     if config.hostname and options.network == pb.NODE and config.hostname != socket.gethostname():
         raise InvalidArgument("can't differ from the node's on the host network", field="config.hostname")
+    selinux.check(
+        selinux_options(config.linux.security_context.selinux_options),
+        "config.linux.security_context.selinux_options",
+    )
     return check_sysctls(config.linux.sysctls, host_network=options.network == pb.NODE, host_ipc=options.ipc == pb.NODE)
 
 
@@ -117,10 +123,19 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
             id=sandbox_id, config=config.SerializeToString(), handler=handler,
             created_at=on.sandboxes.next_created_at(), boot=boot_id(), cgroup_parent=parent,
             made_cgroups=tuple(on.cgroups.missing_parents(parent)), pinned=tuple(pinned),
+            selinux_level=selinux_level(on, config),
             hostname=socket.gethostname() if host_network else config.hostname or sandbox_id[:12],
             network_wanted=not host_network,
         )
     )  # fmt: skip
+
+
+def selinux_level(on: Collaborators, config: pb.PodSandboxConfig) -> str:
+    """The level asked for, else one that no other pod has; '' where there is no SELinux."""
+    if not selinux.available():
+        return ""
+    asked = config.linux.security_context.selinux_options.level
+    return asked or selinux.new_level({other.record.selinux_level for other in on.sandboxes})
 
 
 async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> None:

@@ -12,14 +12,18 @@ from podwright.base.errors import InvalidArgument
 
 _KEY = re.compile(r"[a-z0-9_]+(?:[./][a-zA-Z0-9_-]+)+\Z")
 _VALUE = re.compile(r"[A-Za-z0-9_.,:/ \t-]*\Z")
+_SWAPPED = str.maketrans("./", "/.")
 _IPC_EXACT = frozenset(
     {"kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced", "kernel.msgmax", "kernel.msgmnb",
-     "kernel.msgmni", "kernel.sem"}
+     "kernel.msgmni", "kernel.sem", "kernel.shm_next_id", "kernel.msg_next_id", "kernel.sem_next_id"}
 )  # fmt: skip
 
 
 def check_sysctls(sysctls: Mapping[str, str], *, host_network: bool, host_ipc: bool) -> dict[str, str]:
-    """The sysctls by their dotted key. Raises InvalidArgument for what isn't namespaced, or not the pod's to set."""
+    """The sysctls by their dotted key, in which a slash stands for a dot in a name: sysctl(8).
+
+    Raises InvalidArgument for what isn't namespaced, or not the pod's to set.
+    """
     checked: dict[str, str] = {}
     for given, value in sysctls.items():
         field = f"linux.sysctls[{given!r}]"
@@ -27,7 +31,8 @@ def check_sysctls(sysctls: Mapping[str, str], *, host_network: bool, host_ipc: b
             raise InvalidArgument("not a sysctl name", field=field)
         if not _VALUE.match(value):
             raise InvalidArgument(f"value {value!r} holds characters that no sysctl takes", field=field)
-        key = given.replace("/", ".") if "." not in given.split("/")[0] else given
+        # The separator that comes first is the separator, the other one is part of a name.
+        key = given.translate(_SWAPPED) if "." not in given.split("/")[0] else given
         if key.startswith("net."):
             owner, shared = "network", host_network
         elif key in _IPC_EXACT or key.startswith("fs.mqueue."):

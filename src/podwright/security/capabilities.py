@@ -37,21 +37,23 @@ def container_capabilities(
 ) -> Capabilities:
     """The sets of a container's process; execve(2) takes all but the ambient ones from a user who is not root.
 
+    Ambient ones are added to all sets; ALL of them are those that the process has.
     `available` is what the daemon can hand on: what is beyond is left out, with one warning in the daemon's life.
     Raises InvalidArgument for a name that is no capability.
     """
-    raised = {_name(word) for word in add_ambient} - {"ALL"}
-    bounding = set(_KNOWN) if privileged else _asked(add, drop) | raised
+    raised = {_name(word) for word in add_ambient}
+    dropped = {_name(word) for word in drop} if not privileged else set[str]()
+    bounding = (set(_KNOWN) if privileged else _asked(add, dropped)) | (raised - dropped - {"ALL"})
     _warn_once(bounding - available)
     granted = _ordered(bounding & available)
     # A capability can be ambient only while it is inheritable as well.
-    ambient = _ordered(raised & available)
+    ambient = granted if "ALL" in raised else _ordered(raised & set(granted))
     return Capabilities(bounding=granted, permitted=granted, effective=granted, inheritable=ambient, ambient=ambient)
 
 
-def _asked(add: Iterable[str], drop: Iterable[str]) -> set[str]:
+def _asked(add: Iterable[str], dropped: set[str]) -> set[str]:
     """Add ALL fills the set, drop ALL empties it, then names are added and dropped: a drop wins."""
-    added, dropped = {_name(word) for word in add}, {_name(word) for word in drop}
+    added = {_name(word) for word in add}
     start = set(_KNOWN if "ALL" in added else DEFAULT_CAPABILITIES)
     if "ALL" in dropped:
         start = set()

@@ -90,11 +90,14 @@ class Snapshotter(Protocol):
         `maps`: those of the user namespace the container is in, which its root directory has to belong to.
         """
 
-    def mount(self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None) -> None:
+    def mount(
+        self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None, label: str = ""
+    ) -> None:
         """Mount the union at the directory `target`. Raises NotFound for an unknown key, Internal.
 
         `read_only`: a mount that is independent of all others, of which there may be any number for one key.
-        `userns`: the user namespace, pinned there, whose ids the image's files show.
+        `userns`: the user namespace, pinned there, whose ids the image's files show. `label`: the SELinux context that
+        all files show.
         """
 
     def unmount(self, target: Path) -> None:

@@ -261,7 +261,9 @@ class OverlaySnapshotter:
         except OSError as error:
             raise disk_error(error, directory) from error
 
-    def mount(self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None) -> None:
+    def mount(
+        self, key: str, target: Path, *, read_only: bool = False, userns: Path | None = None, label: str = ""
+    ) -> None:
         record = self._snapshots.get(key)
         stack = self._stacks.get(record.chain_id) if record else None
         if stack is None:
@@ -273,7 +275,7 @@ class OverlaySnapshotter:
         try:
             mount_overlay(
                 self._layers_dir, names, target, writable=None if read_only else writable, read_only=read_only,
-                userns=userns,
+                userns=userns, label=label,
             )  # fmt: skip
         except OSError as error:
             raise Internal(f"can't mount the file system of {key}: {error}") from error

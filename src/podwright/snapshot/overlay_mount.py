@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,20 +35,22 @@ def mount_overlay(
     writable: Path | None = None,
     read_only: bool = False,
     userns: Path | None = None,
+    label: str = "",
 ) -> None:
     """Mount the directories `names` below `layers`, the uppermost first, at `target`.
 
     `writable` holds the directories `upper` and `work`. `userns`: the user namespace to whose ids those of the layers
-    are mapped; what is in `upper` is not mapped, and has the owners that it shows.
+    are mapped; what is in `upper` is not mapped, and has the owners that it shows. `label`: the SELinux context of all.
     Raises InvalidArgument beyond the kernel's limit, FailedPrecondition where layers can't be mapped, OSError.
     """
     check_depth(len(names))
+    options = _OPTIONS | ({"context": label} if label else {})
     if userns is not None:
-        mount_fd: int | None = _open_idmapped(layers, names, target, writable, userns, read_only=read_only)
+        mount_fd: int | None = _open_idmapped(layers, names, target, writable, userns, options, read_only=read_only)
     else:
-        mount_fd = _open_by_parameters(layers, names, writable, _attributes(read_only=read_only))
+        mount_fd = _open_by_parameters(layers, names, writable, options, _attributes(read_only=read_only))
     if mount_fd is None:
-        _mount_by_page(layers, names, writable, target, read_only=read_only)
+        _mount_by_page(layers, names, writable, target, options, read_only=read_only)
         return
     try:
         attach(mount_fd, target)
@@ -61,8 +63,9 @@ def _attributes(*, read_only: bool) -> int:
 
 
 def _open_idmapped(
-    layers: Path, names: Sequence[str], target: Path, writable: Path | None, userns: Path, *, read_only: bool
-) -> int:
+    layers: Path, names: Sequence[str], target: Path, writable: Path | None, userns: Path,
+    options: Mapping[str, str], *, read_only: bool,
+) -> int:  # fmt: skip
     """A detached mount over layers whose owners are mapped.
 
     overlayfs itself can't be mounted with mapped ids, its layers can (Linux 5.19). So a thread takes a mount
@@ -75,10 +78,10 @@ def _open_idmapped(
         sys.unshare(sys.CLONE_NEWNS)
         sys.mount(None, "/", None, sys.MS_REC | sys.MS_PRIVATE)
         attach(layers_fd, layers)
-        mount_fd = _open_by_parameters(layers, names, writable, _attributes(read_only=read_only))
+        mount_fd = _open_by_parameters(layers, names, writable, options, _attributes(read_only=read_only))
         if mount_fd is not None:
             return mount_fd
-        _mount_by_page(layers, names, writable, target, read_only=read_only)
+        _mount_by_page(layers, names, writable, target, options, read_only=read_only)
         return sys.open_tree(sys.AT_FDCWD, os.fspath(target), sys.OPEN_TREE_CLONE | sys.OPEN_TREE_CLOEXEC)
 
     try:
@@ -99,7 +102,9 @@ def check_depth(layers: int) -> None:
         raise InvalidArgument(f"the image needs {layers} layers; the kernel's overlayfs stacks at most {MAX_LAYERS}")
 
 
-def _open_by_parameters(layers: Path, names: Sequence[str], writable: Path | None, attributes: int) -> int | None:
+def _open_by_parameters(
+    layers: Path, names: Sequence[str], writable: Path | None, options: Mapping[str, str], attributes: int
+) -> int | None:
     """A detached mount; None where the kernel knows no `lowerdir+` or a path is too long for a parameter."""
     parameters = [("lowerdir+", os.fspath(layers / name)) for name in names]
     if writable is not None:
@@ -108,7 +113,7 @@ def _open_by_parameters(layers: Path, names: Sequence[str], writable: Path | Non
         return None
     context = sys.fsopen("overlay")
     try:
-        for key, value in [*_OPTIONS.items(), *parameters]:
+        for key, value in [*options.items(), *parameters]:
             sys.fsconfig(context, sys.FSCONFIG_SET_STRING, key, value)
         sys.fsconfig(context, sys.FSCONFIG_CMD_CREATE)
         return sys.fsmount(context, sys.FSMOUNT_CLOEXEC, attributes)
@@ -133,12 +138,17 @@ def _says_why(context: int) -> str:
     return "; ".join(line for line in lines if "lowerdir+" not in line and "Unknown parameter" not in line)
 
 
-def _mount_by_page(layers: Path, names: Sequence[str], writable: Path | None, target: Path, *, read_only: bool) -> None:
-    options = [f"{key}={value}" for key, value in _OPTIONS.items()] + ["lowerdir=" + ":".join(names)]
+def _mount_by_page(
+    layers: Path, names: Sequence[str], writable: Path | None, target: Path, options: Mapping[str, str], *,
+    read_only: bool,
+) -> None:  # fmt: skip
+    # A context has commas in it, which quotes keep from ending it (mount(8), "context=").
+    words = [f'{key}="{value}"' if "," in value else f"{key}={value}" for key, value in options.items()]
+    words += ["lowerdir=" + ":".join(names)]
     if writable is not None:
         here = os.path.relpath(writable, layers)
-        options += [f"upperdir={here}/upper", f"workdir={here}/work"]
-    data = ",".join(options)
+        words += [f"upperdir={here}/upper", f"workdir={here}/work"]
+    data = ",".join(words)
     if len(data) >= os.sysconf("SC_PAGE_SIZE"):
         raise InvalidArgument(f"the image has {len(names)} layers, more than this kernel takes; Linux 6.5 takes 500")
     flags = sys.MS_RDONLY if read_only else 0
@@ -177,10 +187,10 @@ def open_overlay(layers: Path, names: Sequence[str], scratch: Path) -> int:
     """
     if len(names) == 1:
         return os.open(layers / names[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    mount_fd = _open_by_parameters(layers, names, None, sys.MOUNT_ATTR_RDONLY)
+    mount_fd = _open_by_parameters(layers, names, None, _OPTIONS, sys.MOUNT_ATTR_RDONLY)
     if mount_fd is not None:
         return mount_fd
-    _mount_by_page(layers, names, None, scratch, read_only=True)
+    _mount_by_page(layers, names, None, scratch, _OPTIONS, read_only=True)
     try:
         return os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     finally:

@@ -19,8 +19,10 @@ def test_namespaced_sysctls_pass() -> None:
 
 
 def test_slashes_are_an_accepted_spelling() -> None:
-    checked = check_sysctls({"net/ipv4/conf/eth0.100/forwarding": "1"}, host_network=False, host_ipc=False)
-    assert list(checked.values()) == ["1"]
+    """The first separator is the separator: sysctl(8)."""
+    for spelling in ("net/ipv4/conf/eth0.100/forwarding", "net.ipv4.conf.eth0/100.forwarding"):
+        checked = check_sysctls({spelling: "1"}, host_network=False, host_ipc=False)
+        assert checked == {"net.ipv4.conf.eth0/100.forwarding": "1"}
 
 
 @pytest.mark.parametrize(

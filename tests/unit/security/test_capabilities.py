@@ -54,6 +54,18 @@ def test_ambient_ones_are_in_every_set() -> None:
     assert found.ambient == found.inheritable == found.bounding == ["CAP_NET_BIND_SERVICE"]
 
 
+def test_ambient_ones_are_added_unless_dropped_by_name_and_all_are_those_there_are() -> None:
+    assert granted(ambient=["NET_ADMIN"]).ambient == ["CAP_NET_ADMIN"]
+    assert "CAP_NET_ADMIN" in granted(ambient=["NET_ADMIN"]).permitted
+    found = granted(drop=["NET_ADMIN"], ambient=["NET_ADMIN"])
+    assert "CAP_NET_ADMIN" not in found.bounding
+    assert found.ambient == []
+    found = granted(["CHOWN"], ["ALL"], ["ALL"])
+    assert found.ambient == found.inheritable == found.bounding == ["CAP_CHOWN"]
+    lacking = granted(ambient=["SYS_TIME"], available=DEFAULT_CAPABILITIES)
+    assert lacking.ambient == []
+
+
 @pytest.mark.parametrize("name", ["", "NOPE", "CAP_", "NET ADMIN", "CAP_CAP_CHOWN"])
 def test_unknown_names(name: str) -> None:
     for argument in ({"add": [name]}, {"drop": [name]}, {"ambient": [name]}):

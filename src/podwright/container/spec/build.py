@@ -94,7 +94,7 @@ def _process(
     capabilities: Capabilities,
 ) -> Process:  # fmt: skip
     security = config.linux.security_context
-    label, _ = confinement.selinux_labels(security)
+    label, _ = confinement.selinux_labels(security, sandbox, host)
     hostname = sandbox.hostname or (host.hostname if sandbox.host_network else "")
     asked_oom = config.linux.resources.oom_score_adj
     return Process(
@@ -140,7 +140,7 @@ def _linux(
         seccomp=_seccomp(security, request, capabilities),
         masked_paths=masked,
         readonly_paths=readonly,
-        mount_label=confinement.selinux_labels(security)[1],
+        mount_label=confinement.selinux_labels(security, sandbox, host)[1],
         rootfs_propagation=rootfs_propagation(config.mounts),
     )
 

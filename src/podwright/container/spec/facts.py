@@ -23,7 +23,7 @@ class SandboxFacts:
 
     A type that is missing there is the host's, save pid, which is each container's own unless it asks for POD.
     `hosts`, `resolv_conf`, `hostname_file`, `shm` are host paths to mount; None: the image's own file stays.
-    `id_maps`: of its user namespace, if it owns one.
+    `id_maps`: of its user namespace, if it owns one. `selinux_level`: that its processes and files share.
     """
 
     id: str
@@ -42,6 +42,7 @@ class SandboxFacts:
     annotations: Mapping[str, str] = field(default_factory=dict)
     privileged: bool = False
     id_maps: IdMaps | None = None
+    selinux_level: str = ""
 
     @property
     def userns(self) -> Path | None:
@@ -76,7 +77,8 @@ class HostFacts:
     `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
     `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
     `privileged_devices`: privileged containers get all of the host's. `device_ownership`: the security context's user
-    and group own the nodes. `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
+    and group own the nodes. `selinux_optional`: labels that the kernel knows nothing of are left out, not refused.
+    `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
     `hugepage_limits`, `swap_limits`: whether the kernel can limit them.
     """
 
@@ -90,6 +92,7 @@ class HostFacts:
     privileged_devices: bool = True
     device_ownership: bool = False
     absent_sources_to_reject: tuple[str, ...] = ()
+    selinux_optional: bool = False
     hugepage_limits: bool = True
     swap_limits: bool = True
 

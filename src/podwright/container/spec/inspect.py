@@ -189,6 +189,7 @@ def host_facts(
     privileged_devices: bool = True,
     device_ownership: bool = False,
     absent_sources_to_reject: tuple[str, ...] = (),
+    selinux_optional: bool = False,
     hugepage_limits: bool = True,
     swap_limits: bool = True,
 ) -> HostFacts:
@@ -207,6 +208,7 @@ def host_facts(
         privileged_devices=privileged_devices,
         device_ownership=device_ownership,
         absent_sources_to_reject=tuple(map(os.path.normpath, absent_sources_to_reject)),
+        selinux_optional=selinux_optional,
         hugepage_limits=hugepage_limits,
         swap_limits=swap_limits,
     )

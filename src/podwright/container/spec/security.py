@@ -74,21 +74,34 @@ def apparmor_profile(security: pb.LinuxContainerSecurityContext) -> str:
     return apparmor.default_profile() if asked == DEFAULT else ""
 
 
-def selinux_labels(security: pb.LinuxContainerSecurityContext) -> tuple[str, str]:
-    """Process label and mount label; empty when privileged, or where there is no SELinux."""
-    if security.privileged or not security.HasField("selinux_options"):
+def selinux_labels(
+    security: pb.LinuxContainerSecurityContext, sandbox: SandboxFacts, host: HostFacts
+) -> tuple[str, str]:
+    """Process label and mount label; '' where there is no SELinux. Raises InvalidArgument, FailedPrecondition."""
+    options, field = selinux_options(security.selinux_options), f"{_FIELD}.selinux_options"
+    selinux.check(options, field)
+    if not host.selinux_optional:
+        selinux.require(options, field)
+    if not selinux.available():
         return "", ""
-    asked = security.selinux_options
-    return selinux.labels(user=asked.user, role=asked.role, type_=asked.type, level=asked.level)
+    level = sandbox.selinux_level
+    process = selinux.process_label(options, pod_level=level, privileged=security.privileged)
+    return process, selinux.file_label(options, pod_level=level)
+
+
+def selinux_options(asked: pb.SELinuxOption) -> selinux.Options:
+    """The request's words as the security room has them."""
+    return selinux.Options(user=asked.user, role=asked.role, type=asked.type, level=asked.level)
 
 
 def hidden_paths(security: pb.LinuxContainerSecurityContext) -> tuple[list[str], list[str]]:
     """Masked and read-only paths: those given. An empty list means none (procMount: Unmasked), not a default."""
     if security.privileged:
         return [], []
-    for path in (*security.masked_paths, *security.readonly_paths):
-        if not path.startswith("/"):
-            raise InvalidArgument(f"{path!r} must be an absolute path", field=f"{_FIELD}.masked_paths")
+    for name, paths in (("masked_paths", security.masked_paths), ("readonly_paths", security.readonly_paths)):
+        for at, path in enumerate(paths):
+            if not path.startswith("/") or "\0" in path:
+                raise InvalidArgument(f"{path!r} must be an absolute path", field=f"{_FIELD}.{name}[{at}]")
     return list(security.masked_paths), list(security.readonly_paths)
 
 

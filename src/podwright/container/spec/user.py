@@ -46,7 +46,8 @@ def resolve_user(
     """The identity that the request and the image ask for. Raises InvalidArgument, NotFound (an unknown name)."""
     accounts = list(_accounts(passwd or b""))
     asked, asked_group = _asked(security, image_user)
-    uid, account = _find_user(asked, accounts)
+    # A name that is a number is still a name to run_as_username; in an image's USER it is a uid.
+    uid, account = _find_user(asked, accounts, numbers=not security.run_as_username)
     if security.HasField("run_as_group"):
         gid = _checked(security.run_as_group.value, f"{_FIELD}run_as_group")
     elif asked_group:
@@ -73,8 +74,8 @@ def _asked(security: pb.LinuxContainerSecurityContext, image_user: str) -> tuple
     return user or "0", group
 
 
-def _find_user(asked: str, accounts: list[_Account]) -> tuple[int, _Account | None]:
-    if _NUMBER.match(asked):
+def _find_user(asked: str, accounts: list[_Account], *, numbers: bool) -> tuple[int, _Account | None]:
+    if numbers and _NUMBER.match(asked):
         uid = _checked(int(asked), "user")
         return uid, next((a for a in accounts if a.uid == uid), None)
     account = next((a for a in accounts if a.name == asked), None)

@@ -68,6 +68,8 @@ def check_container(options: pb.NamespaceOption, sandbox: SandboxFacts) -> None:
     """A container has its pod's user namespace: one that names it names the same. Raises InvalidArgument."""
     if options.HasField("userns_options") and pod_id_maps(options) != sandbox.id_maps:
         raise InvalidArgument("must be the pod's own", field=f"{_OPTIONS}.userns_options")
+    if options.pid == pb.NODE and sandbox.id_maps is not None:
+        raise InvalidArgument("can't be NODE in a pod with a user namespace of its own", field=f"{_OPTIONS}.pid")
 
 
 def oci_mappings(ranges: Iterable[IdRange]) -> list[IdMapping]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
@@ -70,8 +72,9 @@ def test_masked_and_read_only_paths_are_those_given() -> None:
     assert security.hidden_paths(Context()) == ([], [])
     context.privileged = True
     assert security.hidden_paths(context) == ([], [])
-    with pytest.raises(InvalidArgument, match="absolute"):
-        security.hidden_paths(Context(masked_paths=["proc/kcore"]))
+    for field in ("masked_paths", "readonly_paths"):
+        with pytest.raises(InvalidArgument, match=rf"{field}\[1\].*absolute"):
+            security.hidden_paths(Context(**{field: ["/ok", "proc/kcore"]}))  # type: ignore[arg-type]
 
 
 def test_privileged_needs_a_privileged_pod() -> None:
@@ -81,17 +84,53 @@ def test_privileged_needs_a_privileged_pod() -> None:
         security.check_privileged(Context(privileged=True), pod)
 
 
-def test_selinux_labels_where_the_kernel_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    context = Context(selinux_options=pb.SELinuxOption(level="s0:c1,c2"))
+POD = SandboxFacts(id="s", name="p", namespace="n", uid="u", selinux_level="s0:c7,c8")
+HOST = HostFacts(capabilities=frozenset())
+
+
+@pytest.fixture
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A selinuxfs whose policy takes every context."""
+    for name in ("enforce", "context"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(selinux, "_ROOT", tmp_path)
     monkeypatch.setattr(selinux, "available", lambda: True)
-    assert security.selinux_labels(context) == (
-        "system_u:system_r:container_t:s0:c1,c2", "system_u:object_r:container_file_t:s0:c1,c2",
+    return tmp_path
+
+
+@pytest.mark.usefixtures("policy")
+def test_selinux_labels_have_the_pods_level_or_the_one_asked_for() -> None:
+    assert security.selinux_labels(Context(), POD, HOST) == (
+        "system_u:system_r:container_t:s0:c7,c8", "system_u:object_r:container_file_t:s0:c7,c8",
     )  # fmt: skip
-    context.privileged = True
-    assert security.selinux_labels(context) == ("", "")
+    own = Context(selinux_options=pb.SELinuxOption(type="svirt_lxc_net_t", level="s0:c1,c2"))
+    assert security.selinux_labels(own, POD, HOST) == (
+        "system_u:system_r:svirt_lxc_net_t:s0:c1,c2", "system_u:object_r:container_file_t:s0:c1,c2",
+    )  # fmt: skip
+    process, files = security.selinux_labels(Context(privileged=True), POD, HOST)
+    assert process == "system_u:system_r:spc_t:s0"
+    assert files == "system_u:object_r:container_file_t:s0:c7,c8"
+
+
+@pytest.mark.usefixtures("policy")
+@pytest.mark.parametrize("privileged", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "field"), [({"level": "s0,c4,c5"}, "level"), ({"type": "a:b"}, "type"), ({"user": "x y"}, "user")]
+)
+def test_wrong_selinux_options_are_refused(wrong: dict[str, str], field: str, *, privileged: bool) -> None:
+    context = Context(selinux_options=pb.SELinuxOption(**wrong), privileged=privileged)
+    with pytest.raises(InvalidArgument, match=f"selinux_options.{field}"):
+        security.selinux_labels(context, POD, HOST)
+
+
+def test_selinux_where_the_kernel_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selinux, "available", lambda: False)
-    context.privileged = False
-    assert security.selinux_labels(context) == ("", "")
+    assert security.selinux_labels(Context(selinux_options=pb.SELinuxOption()), POD, HOST) == ("", "")
+    asked = Context(selinux_options=pb.SELinuxOption(type="spc_t"))
+    with pytest.raises(FailedPrecondition, match=r"no SELinux.*selinux_optional"):
+        security.selinux_labels(asked, POD, HOST)
+    optional = HostFacts(capabilities=frozenset(), selinux_optional=True)
+    assert security.selinux_labels(asked, POD, optional) == ("", "")
 
 
 def test_capabilities_come_from_the_request() -> None:

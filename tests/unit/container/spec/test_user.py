@@ -82,6 +82,12 @@ def test_group_of_the_request() -> None:
         resolve("web", run_as_group=7)
 
 
+def test_a_username_is_a_name_also_when_it_looks_like_a_number() -> None:
+    with pytest.raises(NotFound, match="1000"):
+        resolve("", run_as_username="1000")
+    assert resolve("1000").uid == 1000
+
+
 def test_both_id_and_name_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="only one"):
         resolve("", run_as_user=1, run_as_username="web")

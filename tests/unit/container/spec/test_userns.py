@@ -68,6 +68,9 @@ def test_a_container_names_its_pods_or_none() -> None:
     check_container(pb.NamespaceOption(), sandbox(MAPS))
     check_container(options(), sandbox(MAPS))
     check_container(options(mode=pb.NODE), sandbox(None))
+    with pytest.raises(InvalidArgument, match=r"namespace_options\.pid"):
+        check_container(pb.NamespaceOption(pid=pb.NODE), sandbox(MAPS))
+    check_container(pb.NamespaceOption(pid=pb.NODE), sandbox(None))
     other = options(uids=[pb.IDMapping(host_id=1, length=65536)])
     for asked, pod in ((options(), None), (options(mode=pb.NODE), MAPS), (other, MAPS)):
         with pytest.raises(InvalidArgument, match="must be the pod's own"):

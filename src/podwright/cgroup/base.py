@@ -74,14 +74,9 @@ class PressureStats:
 
 @dataclass(frozen=True)
 class CpuStats:
-    """Times in nanoseconds since the cgroup was made."""
+    """CPU time in nanoseconds since the cgroup was made."""
 
     usage_ns: int = 0
-    user_ns: int = 0
-    system_ns: int = 0
-    periods: int = 0
-    throttled_periods: int = 0
-    throttled_ns: int = 0
     pressure: PressureStats | None = None
 
 
@@ -113,8 +108,6 @@ class MemoryStats:
     page_faults: int = 0
     major_page_faults: int = 0
     limit_bytes: int = 0
-    peak_bytes: int = 0
-    failures: int = 0
     swap: SwapStats | None = None
     pressure: PressureStats | None = None
 
@@ -125,21 +118,15 @@ class MemoryStats:
 
 
 @dataclass(frozen=True)
-class PidsStats:
-    """`limit` 0: none."""
-
-    current: int = 0
-    limit: int = 0
-
-
-@dataclass(frozen=True)
 class CgroupStats:
-    """The counters of one cgroup, read at `timestamp_ns` since the epoch. What has no controller here is None."""
+    """The counters of one cgroup that are polled, read at `timestamp_ns` since the epoch.
+
+    What has no controller here is None. What is asked for less often is in `details`.
+    """
 
     timestamp_ns: int
     cpu: CpuStats | None = None
     memory: MemoryStats | None = None
-    pids: PidsStats | None = None
     io_pressure: PressureStats | None = None
 
 

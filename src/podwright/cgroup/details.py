@@ -1,11 +1,11 @@
-"""What only metrics ask of a cgroup, beside its `CgroupStats`: I/O by device, huge pages, the limits in force.
+"""What only metrics ask of a cgroup, beside its `CgroupStats`: at length, from files that no poll has to read.
 
 `v1` and `v2` take a function that says where a file of the cgroup is. Files that aren't there are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,25 @@ class HugePages:
 
 
 @dataclass(frozen=True)
+class CpuTimes:
+    """Where the CPU time went, in nanoseconds, and what the quota did about it."""
+
+    user_ns: int = 0
+    system_ns: int = 0
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Threads of all processes. `limit` 0: none."""
+
+    current: int = 0
+    limit: int = 0
+
+
+@dataclass(frozen=True)
 class LimitsInForce:
     """Limits as the kernel has them; 0: none. Swap is with memory on v1 and alone on v2, as the kernel counts."""
 
@@ -51,11 +70,18 @@ class LimitsInForce:
 
 @dataclass(frozen=True)
 class CgroupDetails:
-    """`own_page_faults`: without those of cgroups below, which v2 doesn't tell apart."""
+    """`cpu` and `tasks` are None without their controller. `memory_failures`: how often the limit was reached.
+
+    `own_page_faults`: without those of cgroups below, which v2 doesn't tell apart.
+    """
 
     limits: LimitsInForce
+    cpu: CpuTimes | None = None
+    tasks: Tasks | None = None
     io: tuple[DeviceIo, ...] = ()
     huge_pages: tuple[HugePages, ...] = ()
+    memory_peak_bytes: int | None = None
+    memory_failures: int | None = None
     kernel_memory_bytes: int | None = None
     own_page_faults: int | None = None
     own_major_page_faults: int | None = None
@@ -74,8 +100,12 @@ def v1(at: At) -> CgroupDetails:
             memory_reservation_bytes=files.read_limit(at("memory.soft_limit_in_bytes")),
             swap_bytes=files.read_limit(at("memory.memsw.limit_in_bytes")),
         ),
+        cpu=_cpu_v1(at),
+        tasks=_tasks(at),
         io=_throttle_io(at),
         huge_pages=tuple(_huge_pages(at, "usage_in_bytes", "max_usage_in_bytes")),
+        memory_peak_bytes=files.read_number(at("memory.max_usage_in_bytes")),
+        memory_failures=files.read_number(at("memory.failcnt")),
         kernel_memory_bytes=files.read_number(at("memory.kmem.usage_in_bytes")),
         own_page_faults=memory.get(b"pgfault"),
         own_major_page_faults=memory.get(b"pgmajfault"),
@@ -86,6 +116,7 @@ def v1(at: At) -> CgroupDetails:
 def v2(at: At) -> CgroupDetails:
     """kernel: admin-guide/cgroup-v2.rst."""
     memory = files.read_table(at("memory.stat")) or {}
+    events = files.read_table(at("memory.events")) or {}
     quota, period = (files.read(at("cpu.max")) or b"max 0").split()
     weight = files.read_number(at("cpu.weight"))
     return CgroupDetails(
@@ -97,18 +128,53 @@ def v2(at: At) -> CgroupDetails:
             memory_reservation_bytes=files.read_limit(at("memory.min")),
             swap_bytes=files.read_limit(at("memory.swap.max")),
         ),
+        cpu=_cpu_v2(at),
+        tasks=_tasks(at),
         io=_stat_io(at),
         huge_pages=tuple(_huge_pages(at, "current", None)),
-        kernel_memory_bytes=memory.get(b"kernel"),
+        memory_peak_bytes=files.read_number(at("memory.peak")),
+        memory_failures=events.get(b"max"),
+        kernel_memory_bytes=_kernel_memory(memory),
         own_page_faults=memory.get(b"pgfault"),
         own_major_page_faults=memory.get(b"pgmajfault"),
-        oom_kills=(files.read_table(at("memory.events")) or {}).get(b"oom_kill", 0),
+        oom_kills=events.get(b"oom_kill", 0),
     )
 
 
 def shares_of(weight: int) -> int:
     """cpu.weight 1 to 10000 onto cpu.shares 2 to 262144: the way back of `v2.weight_of`."""
     return 2 + (weight - 1) * 262142 // 9999
+
+
+def _kernel_memory(memory: Mapping[bytes, int]) -> int | None:
+    """The kernel sums it up since 5.18."""
+    parts = [memory[name] for name in (b"kernel_stack", b"pagetables", b"percpu", b"sock", b"slab") if name in memory]
+    return memory.get(b"kernel", sum(parts) if parts else None)
+
+
+def _cpu_v1(at: At) -> CpuTimes | None:
+    user, system = files.read_number(at("cpuacct.usage_user")), files.read_number(at("cpuacct.usage_sys"))
+    if user is None or system is None:
+        return None
+    table = files.read_table(at("cpu.stat")) or {}
+    return CpuTimes(
+        user, system, table.get(b"nr_periods", 0), table.get(b"nr_throttled", 0), table.get(b"throttled_time", 0)
+    )
+
+
+def _cpu_v2(at: At) -> CpuTimes | None:
+    table = files.read_table(at("cpu.stat"))
+    if table is None:
+        return None
+    return CpuTimes(
+        table.get(b"user_usec", 0) * 1000, table.get(b"system_usec", 0) * 1000, table.get(b"nr_periods", 0),
+        table.get(b"nr_throttled", 0), table.get(b"throttled_usec", 0) * 1000,
+    )  # fmt: skip
+
+
+def _tasks(at: At) -> Tasks | None:
+    current = files.read_number(at("pids.current"))
+    return None if current is None else Tasks(current, files.read_limit(at("pids.max")))
 
 
 def _throttle_io(at: At) -> tuple[DeviceIo, ...]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats, PidsStats, SwapStats
+from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats, SwapStats
 
 
 def total(parts: Sequence[CgroupStats], timestamp_ns: int) -> CgroupStats:
-    """Sums of what adds up: limits, pressures and peaks don't."""
-    cpu = [part.cpu for part in parts if part.cpu]
+    """Sums of what adds up: limits and pressures don't."""
     return CgroupStats(
         timestamp_ns,
-        CpuStats(sum(c.usage_ns for c in cpu), sum(c.user_ns for c in cpu), sum(c.system_ns for c in cpu)),
+        CpuStats(sum(part.cpu.usage_ns for part in parts if part.cpu)),
         _memory([part.memory for part in parts if part.memory]),
-        PidsStats(sum(part.pids.current for part in parts if part.pids)),
     )
 
 

@@ -5,13 +5,14 @@ kernel: Documentation/admin-guide/cgroup-v2.rst.
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from pathlib import Path
 
 from podwright.base.errors import InvalidArgument
 from podwright.cgroup import details, files
-from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, PidsStats, SwapStats
+from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, SwapStats
 from podwright.cgroup.details import CgroupDetails
 from podwright.cgroup.pressure import read_pressure
 from podwright.cgroup.signals import kill_members
@@ -110,12 +111,12 @@ class CgroupV2:
         return details.v2(partial(self.file, path))
 
     def stats(self, path: str) -> CgroupStats | None:
-        """About 14 files."""
+        """10 files."""
         directory = self._mount + path
-        if not Path(directory).is_dir():
+        if not os.access(directory, os.F_OK):
             return None
         io = read_pressure(f"{directory}/io.pressure")
-        return CgroupStats(time.time_ns(), _cpu(directory), _memory(directory), _pids(directory), io)
+        return CgroupStats(time.time_ns(), _cpu(directory), _memory(directory), io)
 
 
 def weight_of(shares: int) -> int:
@@ -142,14 +143,7 @@ def _cpu(directory: str) -> CpuStats | None:
     table = files.read_table(f"{directory}/cpu.stat")
     if table is None:
         return None
-    return CpuStats(
-        table.get(b"usage_usec", 0) * _MICROSECOND_NS,
-        table.get(b"user_usec", 0) * _MICROSECOND_NS,
-        table.get(b"system_usec", 0) * _MICROSECOND_NS,
-        table.get(b"nr_periods", 0), table.get(b"nr_throttled", 0),
-        table.get(b"throttled_usec", 0) * _MICROSECOND_NS,
-        read_pressure(f"{directory}/cpu.pressure"),
-    )  # fmt: skip
+    return CpuStats(table.get(b"usage_usec", 0) * _MICROSECOND_NS, read_pressure(f"{directory}/cpu.pressure"))
 
 
 def _memory(directory: str) -> MemoryStats | None:
@@ -165,8 +159,6 @@ def _memory(directory: str) -> MemoryStats | None:
         page_faults=table.get(b"pgfault", 0),
         major_page_faults=table.get(b"pgmajfault", 0),
         limit_bytes=files.read_limit(f"{directory}/memory.max"),
-        peak_bytes=files.read_number(f"{directory}/memory.peak") or 0,
-        failures=(files.read_table(f"{directory}/memory.events") or {}).get(b"max", 0),
         swap=_swap(directory),
         pressure=read_pressure(f"{directory}/memory.pressure"),
     )
@@ -175,8 +167,3 @@ def _memory(directory: str) -> MemoryStats | None:
 def _swap(directory: str) -> SwapStats | None:
     usage = files.read_number(f"{directory}/memory.swap.current")
     return None if usage is None else SwapStats(usage, files.read_bound(f"{directory}/memory.swap.max"))
-
-
-def _pids(directory: str) -> PidsStats | None:
-    current = files.read_number(f"{directory}/pids.current")
-    return None if current is None else PidsStats(current, files.read_limit(f"{directory}/pids.max"))

@@ -67,11 +67,12 @@ class MetricsReader:
         if usage is None:
             return None
         pids = self._on.cgroups.processes(path)
+        details = self._on.cgroups.details(path)
         return KernelMetrics(
             cgroup=usage,
-            details=self._on.cgroups.details(path),
+            details=details,
             processes=len(pids),
-            threads=usage.pids.current if usage.pids else threads(pids),
+            threads=details.tasks.current if details.tasks else threads(pids),
             open_files=open_files(pids),
             open_files_limit=open_files_limit(container.record.pid) if container.record.pid in pids else None,
             file_system=system,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from podwright.cgroup.base import CpuStats, MemoryStats, PressureStats
-from podwright.cgroup.details import DeviceIo, LimitsInForce
+from podwright.cgroup.base import MemoryStats, PressureStats
+from podwright.cgroup.details import CpuTimes, DeviceIo, LimitsInForce
 from podwright.container.disk import DiskUsage
 from podwright.container.metrics import ContainerMetrics, KernelMetrics
 from podwright.cri.render import user_image
@@ -62,23 +62,22 @@ def _plain(
     return Metric(name, text, kind, read)
 
 
-def _cpu(
-    name: str, text: str, number: Callable[[CpuStats], int], *, limited: bool = False, extra: tuple[str, ...] = ()
-) -> Metric[ContainerMetrics]:
+def _cpu_usage(source: ContainerMetrics) -> Samples:
+    return [] if source.cpu is None else [(("total",), _seconds(source.cpu.usage_ns))]
+
+
+def _cpu(name: str, text: str, number: Callable[[CpuTimes], int], *, limited: bool = False) -> Metric[ContainerMetrics]:
     """A counter of CPU time. `limited`: only of containers that have a quota."""
 
-    def read(source: ContainerMetrics) -> Samples:
-        if source.cpu is None or (limited and not source.kernel.details.limits.cpu_quota_us):
-            return []
-        return [(tuple("total" for _ in extra), number(source.cpu))]
+    def read(source: ContainerMetrics) -> int | None:
+        details = source.kernel.details
+        return None if details.cpu is None or (limited and not details.limits.cpu_quota_us) else number(details.cpu)
 
-    return Metric(f"container_cpu_{name}", text, pb.COUNTER, read, extra)
+    return _plain(pb.COUNTER, f"container_cpu_{name}", text, read)
 
 
-def _memory(
-    name: str, text: str, number: Callable[[MemoryStats], int | None], kind: pb.MetricType.ValueType = pb.GAUGE
-) -> Metric[ContainerMetrics]:
-    return _plain(kind, f"container_memory_{name}", text, lambda m: None if m.memory is None else number(m.memory))
+def _memory(name: str, text: str, number: Callable[[MemoryStats], int]) -> Metric[ContainerMetrics]:
+    return _plain(pb.GAUGE, f"container_memory_{name}", text, lambda m: None if m.memory is None else number(m.memory))
 
 
 def _limit(name: str, text: str, number: Callable[[LimitsInForce], int | None]) -> Metric[ContainerMetrics]:
@@ -156,6 +155,13 @@ def _soft_limits(source: ContainerMetrics) -> Samples:
     return [] if limit is None else [(("max_open_files",), limit)]
 
 
+def _peak(source: ContainerMetrics) -> int | None:
+    """v2 remembers it since Linux 5.19; before, all that is known is that it was as much as now."""
+    now = source.memory.usage_bytes if source.memory else None
+    peak = source.kernel.details.memory_peak_bytes
+    return now if peak is None else peak
+
+
 def _used(disk: DiskUsage | None) -> int | None:
     return None if disk is None else disk.bytes
 
@@ -171,7 +177,7 @@ CONTAINER: tuple[Metric[ContainerMetrics], ...] = (
            lambda m: _seconds(m.container.record.started_at)),
     _plain(pb.COUNTER, "container_oom_events_total", "Processes of the container that were killed for want of memory.",
            lambda m: m.kernel.details.oom_kills),
-    _cpu("usage_seconds_total", "CPU time used, in seconds.", lambda c: _seconds(c.usage_ns), extra=("cpu",)),
+    Metric("container_cpu_usage_seconds_total", "CPU time used, in seconds.", pb.COUNTER, _cpu_usage, ("cpu",)),
     _cpu("user_seconds_total", "CPU time used in user mode, in seconds.", lambda c: _seconds(c.user_ns)),
     _cpu("system_seconds_total", "CPU time used in the kernel, in seconds.", lambda c: _seconds(c.system_ns)),
     _cpu("cfs_periods_total", "Periods of the CPU quota that have passed.", lambda c: c.periods, limited=True),
@@ -184,8 +190,9 @@ CONTAINER: tuple[Metric[ContainerMetrics], ...] = (
     _memory("rss", "Anonymous memory, in bytes.", lambda m: m.rss_bytes),
     _memory("cache", "Page cache, in bytes.", lambda m: m.cache_bytes),
     _memory("mapped_file", "Files mapped into memory, in bytes.", lambda m: m.mapped_file_bytes),
-    _memory("max_usage_bytes", "The most memory that was in use, in bytes.", lambda m: m.peak_bytes),
-    _memory("failcnt", "How often the memory limit was reached.", lambda m: m.failures, pb.COUNTER),
+    _plain(pb.GAUGE, "container_memory_max_usage_bytes", "The most memory that was in use, in bytes.", _peak),
+    _plain(pb.COUNTER, "container_memory_failcnt", "How often the memory limit was reached.",
+           lambda m: m.kernel.details.memory_failures),
     _memory("swap", "Swap in use, in bytes.", lambda m: m.swap.usage_bytes if m.swap else 0),
     _plain(pb.GAUGE, "container_memory_kernel_usage", "Memory of the kernel's for the container, in bytes.",
            lambda m: m.kernel.details.kernel_memory_bytes),
@@ -213,7 +220,7 @@ CONTAINER: tuple[Metric[ContainerMetrics], ...] = (
     _process("processes", "Processes in the container.", lambda k: k.processes),
     _process("threads", "Threads in the container.", lambda k: k.threads),
     _process("threads_max", "Threads that the container may have; 0: no limit.",
-             lambda k: k.cgroup.pids.limit if k.cgroup.pids else 0),
+             lambda k: k.details.tasks.limit if k.details.tasks else 0),
     _process("file_descriptors", "Open file descriptors of the container.", lambda k: k.open_files.descriptors),
     _process("sockets", "Open sockets of the container.", lambda k: k.open_files.sockets),
     Metric("container_ulimits_soft", "Soft limits of the container's first process.", pb.GAUGE, _soft_limits,

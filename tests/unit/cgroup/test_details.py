@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from podwright.cgroup import details
-from podwright.cgroup.details import CgroupDetails, DeviceIo, HugePages, LimitsInForce
+from podwright.cgroup.details import CgroupDetails, CpuTimes, DeviceIo, HugePages, LimitsInForce, Tasks
 from podwright.cgroup.v1 import CgroupV1
 from podwright.cgroup.v2 import CgroupV2, weight_of
 from tests.unit.cgroup import trees
@@ -22,6 +22,10 @@ def test_v1(tmp_path: Path) -> None:
     kernel = CgroupV1(trees.detailed_v1(tmp_path, "/a"))
     assert kernel.details("/a") == CgroupDetails(
         limits=LimitsInForce(1024, 100000, 20000, 64 << 20, 32 << 20, 96 << 20),
+        cpu=CpuTimes(3000, 2000, 10, 3, 900),
+        tasks=Tasks(3, 0),
+        memory_peak_bytes=200000,
+        memory_failures=2,
         io=(DeviceIo(8, 0, 4096, 3, 8192, 5), DeviceIo(253, 1, 0, 0, 512, 1)),
         huge_pages=(HugePages("2MB", 2 << 20, 4 << 20),),
         kernel_memory_bytes=7000,
@@ -35,6 +39,10 @@ def test_v2(tmp_path: Path) -> None:
     kernel = CgroupV2(trees.detailed_v2(tmp_path, "/a"))
     assert kernel.details("/a") == CgroupDetails(
         limits=LimitsInForce(details.shares_of(39), 100000, 20000, 64 << 20, 32 << 20, 16 << 20),
+        cpu=CpuTimes(3000, 2000, 10, 3, 9000),
+        tasks=Tasks(3, 100),
+        memory_peak_bytes=200000,
+        memory_failures=2,
         io=(DeviceIo(8, 0, 4096, 3, 8192, 5),),
         huge_pages=(HugePages("2MB", 2 << 20, None),),
         kernel_memory_bytes=7000,
@@ -71,3 +79,11 @@ def test_a_device_without_counters(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shares", [2, 1024, 262144])
 def test_weights_become_shares_again(shares: int) -> None:
     assert abs(details.shares_of(weight_of(shares)) - shares) <= 28  # a weight stands for 26 shares
+
+
+def test_an_older_kernel_leaves_the_sum_of_its_memory_to_others(tmp_path: Path) -> None:
+    stat = trees.V2_MEMORY_STAT + "kernel_stack 10\npagetables 20\npercpu 1\nsock 2\nslab 300\n"
+    mount = trees.detailed_v2(tmp_path, "/a", memory__stat=stat)
+    (tmp_path / "a/memory.peak").unlink()
+    found = CgroupV2(mount).details("/a")
+    assert (found.kernel_memory_bytes, found.memory_peak_bytes) == (333, None)

@@ -157,3 +157,12 @@ def test_what_is_not_known_has_no_sample(tmp_path: Path) -> None:
     assert "container_fs_usage_bytes" not in found
     assert "container_spec_cpu_quota" not in found
     assert not any(name.startswith("container_cpu_cfs") for name in found)
+
+
+def test_a_kernel_that_remembers_no_peak(tmp_path: Path) -> None:
+    kernel = CgroupV2(trees.detailed_v2(tmp_path, "/c"))
+    (tmp_path / "c/memory.peak").unlink()
+    (sample,) = by_name(pod_metrics(reading(kernel.stats("/c"), kernel.details("/c"), disk=None)))[
+        "container_memory_max_usage_bytes"
+    ]
+    assert sample.value.value == 100000

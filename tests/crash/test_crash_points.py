@@ -15,6 +15,8 @@ import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
+from podwright.linux.nftables import Nftables
+from tests.support import names
 from tests.support.daemon import HELLO, Daemon, container_config, pod_config
 from tests.support.images import HELLO_LAYER, find, listed, marker, pull, registry_config, remove
 from tests.support.limits import limits_of
@@ -24,6 +26,7 @@ from tests.support.registry import Registry, push_image, running_registry
 pytestmark = pytest.mark.root
 
 NEVER = 1_000_000
+HOST_PORT = names.free_port()
 PULLED = "crash/pulled"
 
 
@@ -32,6 +35,10 @@ class CrashingDaemon(Daemon):
 
     def __init__(self, directory: Path, registry: Registry) -> None:
         super().__init__(directory, runtime="crun", config=registry_config(directory / "etc"))
+        conflist = self.cni_dir / "10-test.conflist"
+        document = json.loads(conflist.read_text())
+        document["plugins"].pop()  # portmap: host ports are to be ours
+        conflist.write_text(json.dumps(document))
         self.registry = registry
         self.stored_at_first: list[str] = []
         self.crash_file = directory / "crash-at"
@@ -83,7 +90,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iter
 
 
 def run_pod(daemon: Daemon) -> str:
-    config = pod_config("crash", daemon.directory / "logs")
+    ports = [pb.PortMapping(protocol=pb.TCP, container_port=80, host_port=HOST_PORT)]
+    config = pod_config("crash", daemon.directory / "logs", port_mappings=ports)
     return str(daemon.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config)).pod_sandbox_id)
 
 
@@ -257,6 +265,7 @@ def take_down(daemon: CrashingDaemon) -> None:
     assert daemon.pods() == []
     assert daemon.containers() == []
     assert daemon.leftovers() == []
+    assert f" {HOST_PORT} :" not in Nftables().apply("list ruleset inet")
     daemon.wait_until_stored(daemon.stored_at_first)
 
 

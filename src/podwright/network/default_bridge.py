@@ -19,6 +19,7 @@ from podwright.base.errors import PodwrightError
 from podwright.base.log import get_logger
 from podwright.linux import links
 from podwright.linux.nftables import Nftables
+from podwright.network import subnets
 from podwright.network.base import Settings
 from podwright.network.conflist import Conflist
 from podwright.network.default_rules import DefaultRules
@@ -29,7 +30,7 @@ log = get_logger(__name__)
 NAME = "podwright"
 _HOME = Path("/run/podwright")
 _RULES_GOOD_FOR_S = 60.0  # firewall managers flush what they don't know when they reload
-_IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 
 
 class DefaultBridge:
@@ -44,7 +45,7 @@ class DefaultBridge:
 
     def conflist(self) -> Conflist:
         """The network as a list of plugins. Host ports are not among their work: host_ports.py is quicker."""
-        subnets = self.subnets.current()
+        current = self.subnets.current()
         plugins: tuple[dict[str, Any], ...] = (
             {
                 "type": "bridge",
@@ -54,8 +55,8 @@ class DefaultBridge:
                 "ipam": {
                     "type": "host-local",
                     "dataDir": os.fspath(self._ipam_dir),
-                    "ranges": [[{"subnet": str(subnet)}] for subnet in subnets],
-                    "routes": [{"dst": "0.0.0.0/0" if subnet.version == 4 else "::/0"} for subnet in subnets],
+                    "ranges": [[{"subnet": str(subnet)}] for subnet in current],
+                    "routes": [{"dst": "0.0.0.0/0" if subnet.version == 4 else "::/0"} for subnet in current],
                 },
             },
             {"type": "bandwidth", "capabilities": {"bandwidth": True}},
@@ -65,13 +66,15 @@ class DefaultBridge:
     def keep_router_advertisements(self) -> None:
         """A host that forwards IPv6 ignores router advertisements, which may be all it has its default route from,
         unless accept_ra is 2. The bridge plugin is about to make it one that forwards. ip-sysctl.rst, accept_ra.
+        Links that have learned nothing that way stay as they are: nobody shall teach us from inside a pod.
         """
-        forwarding = _IPV6_SETTINGS / "all/forwarding"
+        forwarding = IPV6_SETTINGS / "all/forwarding"
         if not forwarding.exists() or forwarding.read_text().strip() == "1":
             return
         if not any(subnet.version == 6 for subnet in self.subnets.current()):
             return
-        for setting in _IPV6_SETTINGS.glob("*/accept_ra"):
+        for link in subnets.links_with_advertised_routes():
+            setting = IPV6_SETTINGS / link / "accept_ra"
             if setting.read_text().strip() == "1":
                 setting.write_text("2")
 

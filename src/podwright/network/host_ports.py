@@ -15,7 +15,7 @@ from pathlib import Path
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument, PodwrightError
 from podwright.base.log import get_logger
-from podwright.base.tasks import Tasks, in_thread
+from podwright.base.tasks import Tasks, in_thread, shielded
 from podwright.linux import routes
 from podwright.linux.nftables import Nftables, NftablesFailed
 from podwright.network import host_port_rules as rules
@@ -57,12 +57,16 @@ class HostPorts:
 
     async def open(self, sandbox_id: str, forwards: Sequence[Forward]) -> None:
         """Open a pod's ports; all or none. Raises NftablesFailed."""
+        # A thread can't be stopped: an undo has to find what it did.
+        await shielded(self._do_open(sandbox_id, tuple(forwards)), name="open host ports")
+
+    async def _do_open(self, sandbox_id: str, forwards: tuple[Forward, ...]) -> None:
         async with self._lock:
             known = self._devices()
-            self._open[sandbox_id] = tuple(forwards)
+            self._open[sandbox_id] = forwards
             try:
                 await self._change("add", forwards, self._devices() - known)
-            except BaseException:
+            except PodwrightError:
                 del self._open[sandbox_id]
                 raise
             self._set_localnet(self._devices() - known, "1")
@@ -70,7 +74,10 @@ class HostPorts:
             self._tasks.start(self._look_after(), name="look after")
 
     async def close(self, sandbox_id: str) -> None:
-        """Close a pod's ports; a pod without any is success. Raises NftablesFailed."""
+        """Close a pod's ports; a pod without any is success. Raises NftablesFailed: ask again."""
+        await shielded(self._do_close(sandbox_id), name="close host ports")
+
+    async def _do_close(self, sandbox_id: str) -> None:
         async with self._lock:
             if sandbox_id not in self._open:
                 return
@@ -80,7 +87,7 @@ class HostPorts:
             self._set_localnet(unused, "0")
             try:
                 await self._change("delete", forwards, unused)
-            except BaseException:
+            except PodwrightError:
                 self._open[sandbox_id] = forwards
                 raise
 

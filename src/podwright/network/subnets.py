@@ -21,10 +21,12 @@ log = get_logger(__name__)
 
 ROUTE_TABLE = Path("/proc/net/route")
 ADDRESSES6 = Path("/proc/net/if_inet6")
+ROUTES6 = Path("/proc/net/ipv6_route")
 DISABLE_IPV6 = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 _MACHINE_ID = Path("/etc/machine-id")
 _ROUTE_UP = 1
 _GLOBAL = 0
+_BY_ADVERTISEMENT = 0x00040000  # linux/ipv6_route.h, RTF_ADDRCONF
 
 Subnet = ipaddress.IPv4Network
 Subnet6 = ipaddress.IPv6Network
@@ -158,6 +160,12 @@ def _address6_of(bridge: str) -> Subnet6 | None:
             if int(scope, 16) == _GLOBAL:
                 return Subnet6((bytes.fromhex(address), int(length, 16)), strict=False)
     return None
+
+
+def links_with_advertised_routes() -> set[str]:
+    """Links with routes that a router has announced; proc_net(5), /proc/net/ipv6_route."""
+    lines = ROUTES6.read_text().splitlines() if ROUTES6.exists() else []
+    return {line.split()[9] for line in lines if int(line.split()[8], 16) & _BY_ADVERTISEMENT}
 
 
 def _host_has_ipv6() -> bool:

@@ -1,9 +1,8 @@
 """Loaded into the daemon under test by PYTHONPATH: kills it with SIGKILL at the n-th crossing of a door.
 
-A door is where Podwright touches the world: a program started, a mount made or undone, a transaction committed, a
-file written, a directory made, renamed or removed. The file named by CRASH_AT holds n; while it is absent the doors
-only count. It dies after the effect; before it is
-after the one before.
+A door is where Podwright touches the world: a program started, a mount made or undone, the firewall's rules changed,
+a transaction committed, a file written, a directory made, renamed or removed. The file named by CRASH_AT holds n; while
+it is absent the doors only count. It dies after the effect; before it is after the one before.
 """
 
 from __future__ import annotations
@@ -52,10 +51,11 @@ def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> 
 
 if _FILE and "serve" in sys.orig_argv:  # the daemon alone, none of its workers
     from podwright.base import files
-    from podwright.linux import process, syscalls
+    from podwright.linux import nftables, process, syscalls
     from podwright.state import store
 
     _door(process, "spawn")
+    _door(nftables.Nftables, "apply")
     for _name in ("mount", "umount2", "move_mount"):
         _door(syscalls, _name)
     _door(store.Store, "_execute", only=lambda _self, statement, *_rest: statement == "COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import ipaddress
 import secrets
@@ -284,6 +285,25 @@ async def test_a_pod_whose_network_failed_leaves_no_port(site: Site, network: Cn
         await network.add(pod)
     assert site.leases() == []
     assert await rules("70000") == []
+
+
+async def test_a_cancelled_pod_leaves_no_port(site: Site, network: CniNetwork) -> None:
+    for moment in range(12):
+        pod = await site.pod(port_mappings=(PortMapping("tcp", 80, 36998),))
+        adding = asyncio.gather(network.add(pod), return_exceptions=True)
+        await asyncio.sleep(0.002 * moment)
+        adding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await adding
+        while len(asyncio.all_tasks() - looking_after()) > 1:  # the undo ends
+            await asyncio.sleep(0.01)
+        await network.delete(pod, None)
+        assert await rules("36998") == []
+    assert site.leases() == []
+
+
+def looking_after() -> set[asyncio.Task[object]]:
+    return {task for task in asyncio.all_tasks() if task.get_name() == "host ports/look after"}
 
 
 async def test_a_port_twice_in_one_pod(site: Site, network: CniNetwork) -> None:

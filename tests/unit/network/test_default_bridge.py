@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from podwright.linux.nftables import Nftables
+from podwright.network import default_bridge, subnets
 from podwright.network.base import Settings
 from podwright.network.default_bridge import DefaultBridge, bridge_name
 
@@ -47,3 +50,34 @@ def test_leases_of_pods_that_are_no_more_go(tmp_path: Path) -> None:
     assert sorted(p.name for p in leases.iterdir()) == ["10.85.0.3", "last_reserved_ip.0", "lock"]
     network.drop_stale_leases([])
     assert sorted(p.name for p in leases.iterdir()) == ["last_reserved_ip.0", "lock"]
+
+
+ROUTES6 = """\
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe80000000000000000000000000001f 00000400 00000001 00000000 00450003     eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe80000000000000000000000000001f 00000400 00000001 00000000 00000003     eth1
+fe800000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001    veth9
+"""  # noqa: E501
+
+
+def test_router_advertisements_still_count_on_links_that_live_by_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "conf"
+    for link in ("all", "default", "eth0", "eth1", "veth9"):
+        (settings / link).mkdir(parents=True)
+        (settings / link / "accept_ra").write_text("1\n")
+    forwarding = settings / "all" / "forwarding"
+    (tmp_path / "routes").write_text(ROUTES6)
+    monkeypatch.setattr(subnets, "ROUTES6", tmp_path / "routes")
+    monkeypatch.setattr(default_bridge, "IPV6_SETTINGS", settings)
+    network = bridge(tmp_path, default_subnet6="fd00:85::/64")
+
+    def changed() -> list[str]:
+        network.keep_router_advertisements()
+        return [file.parent.name for file in settings.glob("*/accept_ra") if file.read_text() == "2"]
+
+    assert changed() == [], "there is no IPv6"
+    forwarding.write_text("1\n")
+    assert changed() == [], "it forwards already, and whoever made it do so has seen to this"
+    forwarding.write_text("0\n")
+    assert changed() == ["eth0"]

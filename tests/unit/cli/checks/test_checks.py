@@ -8,6 +8,7 @@ import pytest
 from podwright.cgroup.detect import Hierarchies
 from podwright.cli.checks import cgroups, kernel, network, programs, storage
 from podwright.cli.checks.finding import Finding, Level
+from podwright.linux import nftables
 from podwright.linux.capability_sets import CAPABILITY_NAMES
 from podwright.linux.mounts import MountInfo
 from podwright.network.base import Settings as NetworkSettings
@@ -106,6 +107,23 @@ def test_network_configuration(tmp_path: Path) -> None:
     none = NetworkSettings(conf_dir=tmp_path, default_network="none")
     assert network.configuration(None, none, nothing_valid=False).level is Level.FAIL
     assert network.plugins_of(network_file) == ["bridge", "host-local", "portmap"]
+
+
+def test_who_maps_host_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+    assert told(network.host_ports(Conflist("net", "1.0.0", (portmap,), "f"))) == (
+        Level.OK,
+        "by the CNI plugin portmap",
+    )
+    monkeypatch.setattr(nftables, "_library", lambda: None)
+    for conflist in (None, Conflist("net", "1.0.0", ({"type": "portmap"},), "f")):
+        assert told(network.host_ports(conflist)) == (Level.OK, "by nftables rules of our own")
+    monkeypatch.setattr(nftables, "_library", fail_to_load)
+    assert network.host_ports(None).level is Level.WARN
+
+
+def fail_to_load() -> None:
+    raise OSError("no such library")
 
 
 def test_network_findings_name_the_broken_file(tmp_path: Path) -> None:

@@ -178,7 +178,9 @@ def check_port_forward(podwright: CommandLine, directory: Path) -> None:
                 raise AssertionError("nobody listens on port 9")
             except OSError:
                 pass
-            assert b"refused" in process.stderr.readline()
+            said = process.stderr.readline()
+            assert said.startswith(b"podwright: "), said
+            assert b"9" in said
             assert play.fetch(urls["127.0.0.1", 8080]) == "hello from the pod\n"
             process.send_signal(signal.SIGINT)
             assert process.wait(_PATIENCE_S) == 130

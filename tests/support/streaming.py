@@ -20,7 +20,7 @@ from wsproto.events import Request as Handshake
 
 from podwright.base.errors import NotFound, Unavailable
 from podwright.base.streams import ProcessStreams, Reader, TerminalSize, Writer
-from podwright.base.tasks import Tasks
+from podwright.base.tasks import Tasks, gather_all
 from podwright.streaming.server import StreamingServer
 from podwright.streaming.settings import Settings
 
@@ -30,7 +30,7 @@ class HostBackend:
     """Implements `streaming.base.StreamingBackend` with programs and ports of the host."""
 
     sizes: list[TerminalSize] = field(default_factory=list)
-    cancelled: int = 0
+    ended: int = 0
     lost: list[str] = field(default_factory=list)
 
     async def exec(self, container_id: str, command: Sequence[str], *, terminal: bool, streams: ProcessStreams) -> int:
@@ -44,11 +44,7 @@ class HostBackend:
         return await self._run(command, streams)
 
     async def attach(self, container_id: str, *, streams: ProcessStreams) -> None:
-        try:
-            await self._run(["cat"] if streams.stdin else ["sleep", "1000"], streams)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
+        await self._run(["cat"] if streams.stdin else ["sleep", "1000"], streams)
 
     async def _run(self, command: Sequence[str], streams: ProcessStreams) -> int:
         tasks = Tasks("host backend")
@@ -95,25 +91,23 @@ class HostBackend:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError as error:
             raise Unavailable(f"connection to port {port} refused") from error
-        tasks = Tasks("forward")
 
-        async def feed() -> None:
+        async def to_the_port() -> None:
             while data := await incoming.read():
                 writer.write(data)
                 await writer.drain()
             writer.write_eof()
 
-        try:
-            tasks.start(feed(), name="to the port")
+        async def from_the_port() -> None:
             while data := await reader.read(65536):
                 await outgoing.write(data)
             await outgoing.close()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
+
+        try:
+            await gather_all(to_the_port(), from_the_port())
         finally:
+            self.ended += 1
             writer.close()
-            await tasks.close()
 
 
 @asynccontextmanager

@@ -150,6 +150,10 @@ async def _forward(backend: StreamingBackend, sandbox_id: str, port: int, incomi
     """Forward one connection to its end; gives the text for the error stream, "" for none."""
     try:
         await backend.port_forward(sandbox_id, port, incoming=incoming, outgoing=outgoing)
+    except ConnectionError:
+        # The client has reset the data stream, as client-go does as soon as the pod's side has ended. A text here
+        # would make it give up all of its connections.
+        return ""
     except (PodwrightError, OSError) as error:
         log.info("a forwarded connection failed", port=port, error=str(error))
         return f"port {port} of pod {sandbox_id[:13]}: {error}"

@@ -69,6 +69,27 @@ async def test_half_close_reaches_the_port_and_its_answer_comes_back() -> None:
         assert await forward(connection, port, b"one", b" two") == b"one two"
 
 
+async def test_a_client_that_resets_what_the_port_has_ended_hears_of_no_error() -> None:
+    """client-go does so, and takes any text for a reason to end everything."""
+
+    async def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"said")
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with dialled() as connection:
+        for number in range(20):
+            headers = {"port": str(port), "requestid": str(number)}
+            error = await connection.open({"streamtype": "error", **headers})
+            await error.close()
+            data = await connection.open({"streamtype": "data", **headers})
+            assert [await data.read() for _ in range(2)] == [b"said", b""]
+            await data.reset()
+            assert await error.read() == b""
+    server.close()
+
+
 async def test_many_at_once_and_one_after_the_other() -> None:
     async with echo_port() as port, dialled() as connection:
         forwarder = PortForwarder(connection)
@@ -100,10 +121,10 @@ async def test_a_client_that_leaves_ends_its_connections(how: str) -> None:
             if how == "reset":
                 forwarding.cancel()
                 await asyncio.wait([forwarding])
-                while not backend.cancelled:
+                while not backend.ended:
                     await asyncio.sleep(0.001)
         await tasks.close()
-        while not backend.cancelled or len(server):
+        while not backend.ended or len(server):
             await asyncio.sleep(0.001)
 
 

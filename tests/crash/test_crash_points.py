@@ -89,6 +89,10 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iter
     assert server.leftovers() == []
 
 
+# What a container may have besides its root file system: another image's files.
+VOLUME = pb.Mount(container_path="/volume", image=pb.ImageSpec(image=HELLO), image_sub_path="etc", readonly=True)
+
+
 def run_pod(daemon: Daemon) -> str:
     ports = [pb.PortMapping(protocol=pb.TCP, container_port=80, host_port=HOST_PORT)]
     config = pod_config("crash", daemon.directory / "logs", port_mappings=ports)
@@ -116,7 +120,7 @@ def prepare_running(daemon: CrashingDaemon) -> None:
 
 
 def prepare_stopped(daemon: CrashingDaemon) -> None:
-    prepare_running(daemon)
+    daemon.run_container(run_pod(daemon), "sleep", "1000", mounts=[VOLUME])
     daemon.stop_container(daemon.containers()[0].id)
 
 
@@ -141,7 +145,7 @@ def do_run(daemon: CrashingDaemon) -> None:
 
 
 def do_create(daemon: CrashingDaemon) -> None:
-    daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000"))
+    daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000", mounts=[VOLUME]))
     assert len(daemon.containers()) == 1
 
 

@@ -257,7 +257,8 @@ class Daemon:
             for line in Path("/proc/self/mountinfo").read_text().splitlines()
             if str(self.directory) in line
         ]
-        for directory in (self.run / "sandboxes", self.run / "containers", self.run / "exits", self.root / "trash"):
+        places = ("sandboxes", "containers", "image-volumes", "exits")
+        for directory in (*(self.run / place for place in places), self.root / "trash"):
             found += [str(path) for path in directory.iterdir()] if directory.exists() else []
         for runtime_root in (self.run / "runtime").glob("*/*"):
             found.append(str(runtime_root))

@@ -22,6 +22,7 @@ from podwright.container.exits import Exits
 from podwright.container.image_volumes import find_image_volumes, mount_image_volumes
 from podwright.container.model import Container, ContainerRecord, ContainerUser, ImageVolume, container_key
 from podwright.container.mountpoints import check_mount_points, settle_mount_points
+from podwright.container.relabel import relabel_sources
 from podwright.container.remove import take_down
 from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
@@ -81,6 +82,7 @@ async def _bring_up(
         host=host, request=request, target_pid=_target_pid(on, sandbox, container),
     )  # fmt: skip
     make_host_directories(built)
+    await relabel_sources(container.config, request, built.spec.linux.mount_label)
     owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
     built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources, owner=owner)
     make_working_directory(rootfs, built.working_dir, owner=owner)

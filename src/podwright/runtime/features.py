@@ -5,7 +5,9 @@ https://github.com/opencontainers/runtime-spec/blob/main/features.md; runc has t
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -44,12 +46,20 @@ async def read_features(program: Path, *, timeout_s: float) -> Features:
     version = await run([program, "--version"], timeout_s=timeout_s, check=False)
     name, number = parse_version(version.stdout.decode(errors="replace"), program.name)
     document = await run([program, "features"], timeout_s=timeout_s, check=False)
+    features = from_version(name, number)
     if document.returncode == 0:
         try:
-            return from_document(name, number, msgspec.json.decode(document.stdout, type=_Document))
+            features = from_document(name, number, msgspec.json.decode(document.stdout, type=_Document))
         except msgspec.MsgspecError:
             pass
-    return from_version(name, number)
+    return on_kernel(features, os.uname().release)
+
+
+def on_kernel(features: Features, release: str) -> Features:
+    """What of it this kernel can: recursive options of mounts need mount_setattr(2), of Linux 5.12."""
+    if numbers(release) >= (5, 12):
+        return features
+    return replace(features, mount_options=features.mount_options - {"rro"})
 
 
 def parse_version(text: str, fallback: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwright.runtime.features import from_version, numbers, parse_version, read_features
+from podwright.runtime.features import from_version, numbers, on_kernel, parse_version, read_features
 
 DOCUMENT = """{"ociVersionMin":"1.0.0","ociVersionMax":"1.1.0","mountOptions":["ro","rro"],
  "linux":{"namespaces":["user","net"],"seccomp":{"enabled":true},"mountExtensions":{"idmap":{"enabled":true}}}}"""
@@ -63,3 +63,12 @@ def test_what_old_cruns_can() -> None:
     assert old.idmapped_mounts
     assert old.compiled_seccomp
     assert not from_version("crun", "0.17").compiled_seccomp
+
+
+def test_what_the_kernel_can_not() -> None:
+    crun = from_version("crun", "1.8.1")
+    assert on_kernel(crun, "5.12.0-generic") == crun
+    assert on_kernel(crun, "6.1.0-13-amd64") == crun
+    old = on_kernel(crun, "5.10.0-26-amd64")
+    assert not old.recursive_read_only_mounts
+    assert old.version == crun.version

@@ -31,7 +31,12 @@ class Settings:
         default=120.0, metadata={"help": "After how many seconds the creation of a container is taken to hang."}
     )
     log_size_max_bytes: int = field(
-        default=0, metadata={"help": "Start a container's log afresh at this size; 0: never, the kubelet rotates."}
+        default=0,
+        metadata={
+            "help": "Start a container's log afresh when it would exceed this size (8192 or more): what was in it is "
+            "lost.\n0: never, the kubelet rotates. A limit counts bytes over rotations, so don't set one where the "
+            "kubelet rotates;\nthe fresh file is readable by its owner only."
+        },
     )
     attach_lag_max_bytes: int = field(
         default=16 * 1024 * 1024,

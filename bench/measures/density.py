@@ -67,6 +67,7 @@ def _lists(peer: Peer, ground: Ground, one: pods.Running) -> None:
         "ContainerStats": lambda: runtime.ContainerStats(api_pb2.ContainerStatsRequest(container_id=one.container_id)),
         "ListContainerStats": lambda: runtime.ListContainerStats(api_pb2.ListContainerStatsRequest()),
         "ListPodSandboxStats": lambda: runtime.ListPodSandboxStats(api_pb2.ListPodSandboxStatsRequest()),
+        "ListPodSandboxMetrics": lambda: runtime.ListPodSandboxMetrics(api_pb2.ListPodSandboxMetricsRequest()),
         "Status": lambda: runtime.Status(api_pb2.StatusRequest()),
         "ListImages": lambda: images.ListImages(api_pb2.ListImagesRequest()),
         "ImageFsInfo": lambda: images.ImageFsInfo(api_pb2.ImageFsInfoRequest()),

@@ -141,6 +141,8 @@ def test_which_containers(crun_daemon: Daemon) -> None:
         pb.StreamContainerStatsRequest(filter=pb.ContainerStatsFilter(id=two))
     )
     assert [stats.attributes.id for stats in answer.container_stats] == [two]
+    nothing = pb.StreamContainerStatsRequest(filter=pb.ContainerStatsFilter(id="f" * 64))
+    assert list(crun_daemon.runtime.StreamContainerStats(nothing)) == []
     for container in (created, ended, "f" * 64):
         assert code_of(lambda: stats_of(crun_daemon, container)) == grpc.StatusCode.NOT_FOUND  # noqa: B023
     assert code_of(lambda: stats_of(crun_daemon, "")) == grpc.StatusCode.INVALID_ARGUMENT

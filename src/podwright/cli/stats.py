@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import typer
 from google.protobuf.message import Message
@@ -47,42 +48,51 @@ def stats(
 
 
 def show_containers(client: Client, name: str | None, output_format: Format, *, watch: bool) -> None:
-    """Containers: as JSON, or as a table."""
+    """Running containers."""
     request = pb.ListContainerStatsRequest()
     if name is not None:
         request.filter.id = find_container(client, name).id
-    if output_format is Format.JSON:
-        output.print_json(output.as_dict(client.runtime.ListContainerStats(request, timeout=QUICK_S)))
-        return
-    for before, now in samples(
-        lambda: client.runtime.ListContainerStats(request, timeout=QUICK_S).stats, lambda item: item.cpu, watch=watch
-    ):
+
+    def rows(before: Mapping[str, pb.ContainerStats], now: Mapping[str, pb.ContainerStats]) -> Iterator[Sequence[str]]:
         owners = owner_names(client)
-        output.print_table(
-            ["CONTAINER ID", "NAME", "POD", "CPU %", "MEMORY", "DISK", "INODES"],
-            [row(item, before.get(key), owners.get(key, "")) for key, item in now.items()],
-            right=_NUMBERS,
-        )
+        return (row(item, before.get(key), owners.get(key, "")) for key, item in now.items())
+
+    columns = ["CONTAINER ID", "NAME", "POD", "CPU %", "MEMORY", "DISK", "INODES"]
+    read = partial(client.runtime.ListContainerStats, request, timeout=QUICK_S)
+    show(read, lambda item: item.cpu, columns, rows, output_format, watch=watch)
 
 
 def show_pods(client: Client, name: str | None, output_format: Format, *, watch: bool) -> None:
-    """Pods: as JSON, or as a table."""
+    """Ready pods."""
     request = pb.ListPodSandboxStatsRequest()
     if name is not None:
         request.filter.id = find_pod(client, name).id
+
+    def rows(
+        before: Mapping[str, pb.PodSandboxStats], now: Mapping[str, pb.PodSandboxStats]
+    ) -> Iterator[Sequence[str]]:
+        return (pod_row(item, before.get(key)) for key, item in now.items())
+
+    columns = ["POD ID", "NAME", "NAMESPACE", "CPU %", "MEMORY", "PROCESSES", "RECEIVED", "SENT"]
+    read = partial(client.runtime.ListPodSandboxStats, request, timeout=QUICK_S)
+    show(read, lambda item: item.linux.cpu, columns, rows, output_format, watch=watch)
+
+
+def show(
+    read: Callable[[], Any],
+    cpu: Callable[[S], pb.CpuUsage],
+    columns: Sequence[str],
+    rows: Callable[[Mapping[str, S], Mapping[str, S]], Iterable[Sequence[str]]],
+    output_format: Format,
+    *,
+    watch: bool,
+) -> None:
+    """What `read` answers (a message whose field `stats` has the items) as JSON, or as a table, once or on and on."""
     if output_format is Format.JSON:
-        output.print_json(output.as_dict(client.runtime.ListPodSandboxStats(request, timeout=QUICK_S)))
+        output.print_json(output.as_dict(read()))
         return
-    for before, now in samples(
-        lambda: client.runtime.ListPodSandboxStats(request, timeout=QUICK_S).stats,
-        lambda item: item.linux.cpu,
-        watch=watch,
-    ):
-        output.print_table(
-            ["POD ID", "NAME", "NAMESPACE", "CPU %", "MEMORY", "PROCESSES", "RECEIVED", "SENT"],
-            [pod_row(item, before.get(key)) for key, item in now.items()],
-            right=_NUMBERS,
-        )
+    for before, now in samples(lambda: read().stats, cpu, watch=watch):
+        output.print_table(columns, rows(before, now), right=_NUMBERS)
 
 
 def samples(

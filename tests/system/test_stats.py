@@ -172,6 +172,7 @@ def test_a_pod(daemon: Daemon) -> None:
     idle = daemon.run_container(pod, "sleep", "60", name="idle")
     ended = daemon.run_container(pod, "sh", "-c", "exit 0", name="ended")
     daemon.wait_exit(ended)
+    when(lambda: pod_stats(daemon, pod), lambda s: s.linux.process.process_count.value == 3)
     stats = when(lambda: pod_stats(daemon, pod), lambda s: s.linux.cpu.HasField("usage_nano_cores"))
     assert (stats.attributes.id, stats.attributes.metadata.namespace) == (pod, "test")
     assert (dict(stats.attributes.labels), dict(stats.attributes.annotations)) == ({"app": "web"}, {"note": "kept"})
@@ -252,9 +253,11 @@ def test_pods_that_share_a_cgroup_are_told_apart(crun_daemon: Daemon) -> None:
     crun_daemon.run_container(busy, "sh", "-c", f"sleep 60 & {BURN}")
     container = crun_daemon.run_container(idle, "sleep", "60")
     linux = pod_stats(crun_daemon, idle).linux
+    (of_container,) = linux.containers
+    assert of_container.attributes.id == container
     assert linux.process.process_count.value == 1
-    assert linux.memory.usage_bytes.value == stats_of(crun_daemon, container).memory.usage_bytes.value
-    assert pod_stats(crun_daemon, busy).linux.process.process_count.value == 2
+    assert linux.memory.usage_bytes.value == of_container.memory.usage_bytes.value
+    when(lambda: pod_stats(crun_daemon, busy), lambda s: s.linux.process.process_count.value == 2)
     crun_daemon.remove_pod(idle)  # the one that made the cgroup goes last
 
 
@@ -270,5 +273,5 @@ def test_rates_after_a_restart(crun_daemon: Daemon) -> None:
     assert not first_of_pod.linux.cpu.HasField("usage_nano_cores")
     later = when(lambda: pod_stats(crun_daemon, pod), lambda s: s.linux.cpu.HasField("usage_nano_cores"))
     cpus = 1_000_000_000
-    assert 0 < later.linux.cpu.usage_nano_cores.value <= 1.1 * cpus
-    assert 0 < stats_of(crun_daemon, container).cpu.usage_nano_cores.value <= 1.1 * cpus
+    assert 0 < later.linux.cpu.usage_nano_cores.value <= 2 * cpus
+    assert 0 < stats_of(crun_daemon, container).cpu.usage_nano_cores.value <= 2 * cpus

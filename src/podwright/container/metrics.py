@@ -5,8 +5,8 @@ Dearer than statistics, and asked for by monitoring alone, some times a minute.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
 from podwright.cgroup.details import CgroupDetails
@@ -14,7 +14,7 @@ from podwright.container.collaborators import Collaborators
 from podwright.container.disk import DiskUsage
 from podwright.container.model import Container
 from podwright.container.stats import StatsReader
-from podwright.linux.filesystem import FileSystem, file_system
+from podwright.linux.filesystem import FileSystem, device_name, file_system
 from podwright.linux.open_files import OpenFiles, open_files, open_files_limit, threads
 
 _FIRST_COUNT_WAIT_S = 0.5
@@ -22,7 +22,10 @@ _FIRST_COUNT_WAIT_S = 0.5
 
 @dataclass(frozen=True)
 class KernelMetrics:
-    """What the kernel said of one container. `open_files_limit` is the first process's."""
+    """What the kernel said of one container. `open_files_limit` is the first process's.
+
+    `devices` names those of `details.io`, by major and minor number.
+    """
 
     cgroup: CgroupStats
     details: CgroupDetails
@@ -31,6 +34,7 @@ class KernelMetrics:
     open_files: OpenFiles
     open_files_limit: int | None
     file_system: FileSystem
+    devices: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class MetricsReader:
             open_files=open_files(pids),
             open_files_limit=open_files_limit(container.record.pid) if container.record.pid in pids else None,
             file_system=system,
+            devices={(io.major, io.minor): device_name(io.major, io.minor) for io in details.io},
         )
 
     async def count_disks(self, containers: Sequence[Container]) -> None:

@@ -18,7 +18,6 @@ from podwright.container.disk import DiskUsage
 from podwright.container.metrics import ContainerMetrics, KernelMetrics
 from podwright.cri.render import user_image
 from podwright.criapi import api_pb2 as pb
-from podwright.linux.filesystem import device_name
 from podwright.network.counters import InterfaceCounters
 from podwright.sandbox.metrics import PodMetrics
 
@@ -116,16 +115,20 @@ def _on_disk(name: str, text: str, number: Callable[[ContainerMetrics], int | No
     return Metric(f"container_fs_{name}", text, pb.GAUGE, read, ("device",))
 
 
+def _device(source: ContainerMetrics, io: DeviceIo) -> str:
+    return source.kernel.devices.get((io.major, io.minor), f"{io.major}:{io.minor}")
+
+
 def _device_io(name: str, text: str, number: Callable[[DeviceIo], int]) -> Metric[ContainerMetrics]:
     def read(source: ContainerMetrics) -> Samples:
-        return [((device_name(io.major, io.minor),), number(io)) for io in source.kernel.details.io]
+        return [((_device(source, io),), number(io)) for io in source.kernel.details.io]
 
     return Metric(f"container_fs_{name}", text, pb.COUNTER, read, ("device",))
 
 
 def _device_usage(source: ContainerMetrics) -> Samples:
     for io in source.kernel.details.io:
-        device = (device_name(io.major, io.minor), str(io.major), str(io.minor))
+        device = (_device(source, io), str(io.major), str(io.minor))
         yield (*device, "Read"), io.read_bytes
         yield (*device, "Write"), io.written_bytes
 

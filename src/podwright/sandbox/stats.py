@@ -86,9 +86,10 @@ class PodStatsReader:
         parent = cgroups.kernel_path(record.cgroup_parent)
         alone = record.cgroup_parent not in shared
         members = [parent] if alone else [container.record.cgroup for container in containers]
+        of_containers = self._stats.read_cgroups(containers)  # first, so that the pod's is never less than theirs
         return _Reading(
             own=cgroups.stats(parent) if alone else None,
-            containers=self._stats.read_cgroups(containers),
+            containers=of_containers,
             processes=sum(len(cgroups.processes(path)) for path in members),
             network=None if sandbox.host_network else read_counters(self._on.layout.namespace(sandbox.id, "net")),
         )

@@ -85,3 +85,24 @@ async def test_a_layer_that_goes_while_it_is_counted() -> None:
     assert layers.latest("gone") is None
     layers.forget("never seen")
     await settled(tasks)
+
+
+async def test_new_layers_can_be_waited_for_and_old_ones_are_not() -> None:
+    snapshots, tasks = Layers(), Tasks("test")
+    layers = WritableLayers(snapshots.usage, tasks, interval_s=60)
+    await layers.count_new(["a", "b", "gone"], timeout_s=20)
+    assert [layers.latest(name) is not None for name in ("a", "b", "gone")] == [True, True, False]
+    await layers.count_new(["a", "b"], timeout_s=20)
+    assert sorted(snapshots.counted) == ["a", "b", "gone"]
+    await settled(tasks)
+
+
+async def test_waiting_for_a_layer_that_takes_long_has_an_end() -> None:
+    snapshots, tasks = Layers(), Tasks("test")
+    layers = WritableLayers(snapshots.usage, tasks, interval_s=60)
+    snapshots.let_go.clear()
+    await layers.count_new(["a"], timeout_s=0.01)
+    assert layers.latest("a") is None
+    snapshots.let_go.set()
+    await settled(tasks)
+    assert layers.latest("a") is not None

@@ -71,7 +71,7 @@ def reading(usage: CgroupStats | None, more: CgroupDetails, *, disk: DiskUsage |
     container = Container(container_record("c", "pod", cgroup="/pod/c", created_at=1, started_at=7 * S))
     kernel = KernelMetrics(
         cgroup=usage, details=more, processes=2, threads=5, open_files=OpenFiles(11, 3), open_files_limit=1024,
-        file_system=FileSystem("/dev/vda1", 10**9, 1000, 400),
+        file_system=FileSystem("/dev/vda1", 10**9, 1000, 400), devices={(8, 0): "/dev/sda"},
     )  # fmt: skip
     return PodMetrics(
         Sandbox(sandbox_record("pod", ready_at=5)), "/pod", [InterfaceCounters("eth0", 1, 2, 3, 4, 5, 6, 7, 8)],
@@ -135,9 +135,9 @@ def test_values_and_labels(tmp_path: Path) -> None:
     assert samples("oom_events_total") == [((), 4)]
     assert samples("fs_usage_bytes") == [(("/dev/vda1",), 4096)]
     assert samples("fs_inodes_free") == [(("/dev/vda1",), 400)]
-    assert [value for _, value in samples("fs_writes_total")] == [5]
-    assert [(labels[1:], value) for labels, value in samples("blkio_device_usage_total")] == [
-        (("8", "0", "Read"), 4096), (("8", "0", "Write"), 8192),
+    assert samples("fs_writes_total") == [(("/dev/sda",), 5)]
+    assert samples("blkio_device_usage_total") == [
+        (("/dev/sda", "8", "0", "Read"), 4096), (("/dev/sda", "8", "0", "Write"), 8192),
     ]  # fmt: skip
     assert samples("hugetlb_usage_bytes") == [(("2MB",), 2 << 20)]
     assert (samples("processes"), samples("threads"), samples("threads_max")) == ([((), 2)], [((), 5)], [((), 100)])

@@ -22,6 +22,7 @@ from tests.support.images import HELLO_LAYER, find, listed, marker, pull, regist
 from tests.support.limits import limits_of
 from tests.support.play import wait_for
 from tests.support.registry import Registry, push_image, running_registry
+from tests.support.user_namespaces import mapping, pass_through, userns_options
 
 pytestmark = pytest.mark.root
 
@@ -76,7 +77,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture
 def daemon(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[CrashingDaemon]:
-    server = CrashingDaemon(tmp_path_factory.mktemp("crash"), registry)
+    directory = tmp_path_factory.mktemp("crash")
+    pass_through(directory)
+    server = CrashingDaemon(directory, registry)
     server.start()
     try:
         server.load_hello()
@@ -99,6 +102,12 @@ def run_pod(daemon: Daemon) -> str:
     return str(daemon.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config)).pod_sandbox_id)
 
 
+def run_userns_pod(daemon: Daemon) -> str:
+    config = pod_config("crash", daemon.directory / "logs")
+    config.linux.security_context.namespace_options.CopyFrom(userns_options())
+    return str(daemon.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config)).pod_sandbox_id)
+
+
 def prepare_nothing(_daemon: CrashingDaemon) -> None:
     return
 
@@ -109,6 +118,10 @@ def prepare_pulled(daemon: CrashingDaemon) -> None:
 
 def prepare_pod(daemon: CrashingDaemon) -> None:
     run_pod(daemon)
+
+
+def prepare_userns_pod(daemon: CrashingDaemon) -> None:
+    run_userns_pod(daemon)
 
 
 def prepare_created(daemon: CrashingDaemon) -> None:
@@ -146,6 +159,20 @@ def do_run(daemon: CrashingDaemon) -> None:
 
 def do_create(daemon: CrashingDaemon) -> None:
     daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000", mounts=[VOLUME]))
+    assert len(daemon.containers()) == 1
+
+
+def do_run_userns(daemon: CrashingDaemon) -> None:
+    assert daemon.pod_status(run_userns_pod(daemon)).network.ip
+
+
+def do_create_userns(daemon: CrashingDaemon) -> None:
+    (daemon.directory / "volume").mkdir(exist_ok=True)
+    volume = pb.Mount(
+        container_path="/volume", host_path=str(daemon.directory / "volume"), uidMappings=mapping(),
+        gidMappings=mapping(),
+    )  # fmt: skip
+    daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000", mounts=[volume]))
     assert len(daemon.containers()) == 1
 
 
@@ -212,6 +239,8 @@ VERBS: list[Verb] = [
     ("remove-image", prepare_pulled, do_remove_image),
     ("run", prepare_nothing, do_run),
     ("create", prepare_pod, do_create),
+    ("run-userns", prepare_nothing, do_run_userns),
+    ("create-userns", prepare_userns_pod, do_create_userns),
     ("start", prepare_created, do_start),
     ("update", prepare_limited, do_update),
     ("stop", prepare_running, do_stop),

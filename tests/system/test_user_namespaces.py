@@ -13,22 +13,12 @@ import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support import names
 from tests.support.daemon import Daemon, pod_config
 from tests.support.images import refusal
+from tests.support.user_namespaces import FIRST, mapping, pass_through, userns_options
 from tests.system.test_pods import code_of, details_of
 
 pytestmark = pytest.mark.root
-
-FIRST, LENGTH = 200_000, 65_536
-
-
-def pass_through(directory: Path) -> None:
-    """pytest's directories are closed to others; a user namespace's root has to pass, as through /run."""
-    for path in (directory, *directory.parents):
-        if not path.is_relative_to(names.TEMPORARY):
-            return
-        path.chmod(0o711)
 
 
 @pytest.fixture(params=["crun", "runc"])
@@ -46,19 +36,6 @@ def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert server.leftovers() == []
     after = os.stat("/dev/null")
     assert (after.st_uid, after.st_gid, after.st_mode) == (null.st_uid, null.st_gid, null.st_mode), "the host's own"
-
-
-def mapping(first: int = FIRST, length: int = LENGTH, inside: int = 0) -> list[pb.IDMapping]:
-    return [pb.IDMapping(container_id=inside, host_id=first, length=length)]
-
-
-def userns_options(**changes: Any) -> pb.NamespaceOption:
-    """A pod's or container's namespaces, with a user namespace of the pod's own; `changes` of UserNamespace."""
-    userns = pb.UserNamespace(mode=pb.POD, uids=mapping(), gids=mapping())
-    for name, value in changes.items():
-        userns.ClearField(name)  # type: ignore[arg-type]
-        userns.MergeFrom(pb.UserNamespace(**{name: value}))
-    return pb.NamespaceOption(network=pb.POD, pid=pb.CONTAINER, ipc=pb.POD, userns_options=userns)
 
 
 def run_pod(daemon: Daemon, name: str = "pod", *, options: pb.NamespaceOption | None = None, **more: Any) -> str:

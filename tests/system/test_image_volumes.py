@@ -13,8 +13,9 @@ from podwright.criapi import api_pb2 as pb
 from tests.support import tars
 from tests.support.daemon import Daemon, container_config
 from tests.support.images import HELLO_LAYER, find, load, refusal, remove
-from tests.system.test_user_namespaces import mapping, pass_through, security
+from tests.support.user_namespaces import mapping, pass_through
 from tests.system.test_user_namespaces import run_pod as userns_pod
+from tests.system.test_user_namespaces import security
 
 pytestmark = pytest.mark.root
 

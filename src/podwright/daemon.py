@@ -161,7 +161,8 @@ class Node:
             "operations": self._stages(),
         }
         cdi = {"devices": sorted(known.devices), "problems": known.problems}
-        return {"config": json.dumps(facts), "cdi": json.dumps(cdi)}
+        network = self._network.describe()
+        return {"config": json.dumps(facts), "cdi": json.dumps(cdi), "network": json.dumps(network)}
 
 
 class Daemon:

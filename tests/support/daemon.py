@@ -8,7 +8,8 @@ import signal
 import subprocess  # noqa: TID251 - tests start the daemon as a person would
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,18 @@ class Daemon:
             found += [str(path) for path in top.iterdir() if path.is_dir()]
         found += [str(path) for path in self.ipam.glob("*/*") if path.name[0].isdigit() or ":" in path.name]
         return found
+
+
+@contextmanager
+def serving(daemon: Daemon) -> Iterator[Daemon]:
+    """A daemon with the busybox image. After it nothing may be left: not even of a pod that the test forgot."""
+    daemon.start()
+    try:
+        daemon.load_hello()
+        yield daemon
+    finally:
+        daemon.remove_everything()
+    assert daemon.leftovers() == []
 
 
 def pod_config(

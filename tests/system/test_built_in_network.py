@@ -12,7 +12,7 @@ import pytest
 
 from podwright.criapi import api_pb2 as pb
 from tests.support import names
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, serving
 
 pytestmark = pytest.mark.root
 
@@ -22,13 +22,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     server = Daemon(tmp_path, runtime="crun", cni=False)
     with server.config.open("a") as config:
         config.write(f'[network]\ndefault_bridge = "{server.bridge}"\ndefault_subnet = "{names.subnet()}"\n')
-    server.start()
-    try:
-        server.load_hello()
+    with serving(server):
         yield server
-    finally:
-        server.remove_everything()
-    assert server.leftovers() == []
     assert not Path("/sys/class/net", server.bridge).exists()
 
 

@@ -13,7 +13,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.linux.nftables import Nftables
 from podwright.network.host_ports import table_name
 from tests.support import names
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, serving
 
 pytestmark = pytest.mark.root
 
@@ -24,13 +24,8 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemon]:
     server = Daemon(tmp_path, runtime="crun", cni=request.param == "portmap")
     with server.config.open("a") as config:
         config.write(f'[network]\ndefault_bridge = "{server.bridge}"\ndefault_subnet = "{names.subnet()}"\n')
-    server.start()
-    try:
-        server.load_hello()
+    with serving(server):
         yield server
-    finally:
-        server.remove_everything()
-    assert server.leftovers() == []
     assert rules(server) == ""
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import Daemon
+from podwright.network.host_ports import table_name
+from tests.support.daemon import Daemon, serving
 
 pytestmark = pytest.mark.root
 
@@ -40,12 +41,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     document = json.loads(conflist.read_text())
     document["plugins"] = [{**document["plugins"][0], "type": "agent"}]
     conflist.write_text(json.dumps({**document, "cniVersion": "1.1.0"}))
-    server.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.remove_everything()
-    assert server.leftovers() == []
 
 
 def network_ready(daemon: Daemon) -> pb.RuntimeCondition:
@@ -87,7 +84,9 @@ def test_handlers_and_what_else_the_kubelet_asks_once(daemon: Daemon) -> None:
     assert status.features.supplemental_groups_policy
     for document in status.info.values():
         assert isinstance(json.loads(document), dict)
-    assert json.loads(status.info["config"])["network"]
+    network = json.loads(status.info["network"])
+    assert (network["file"], network["plugins"]) == (str(daemon.cni_dir / "10-test.conflist"), ["agent"])
+    assert network["hostPorts"] == f"nftables table inet {table_name(daemon.run)}"
     assert not daemon.runtime.Status(pb.StatusRequest()).info
     config = daemon.runtime.RuntimeConfig(pb.RuntimeConfigRequest())
     assert config.linux.cgroup_driver == pb.CGROUPFS

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 
+from podwright.base.addresses import is_address
 from podwright.base.errors import InvalidArgument
 from podwright.container.spec.userns import pod_id_maps
 from podwright.criapi import api_pb2 as pb
@@ -52,16 +52,8 @@ def _port_mappings(config: pb.PodSandboxConfig) -> None:
             )
         if mapping.protocol not in pb.Protocol.values():
             raise InvalidArgument(f"{mapping.protocol} is none of TCP, UDP and SCTP", field=f"{field}.protocol")
-        if mapping.host_port and mapping.host_ip and not _is_address(mapping.host_ip):
+        if mapping.host_port and mapping.host_ip and not is_address(mapping.host_ip):
             raise InvalidArgument(f"{mapping.host_ip!r} is no address", field=f"{field}.host_ip")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _resolver(dns: pb.DNSConfig) -> None:

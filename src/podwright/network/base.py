@@ -228,5 +228,8 @@ class Network(Protocol):
     async def status(self) -> NetworkStatus:
         """Whether `add` can work now. Answers at once from memory or small files, never waits for a slow plugin."""
 
+    def describe(self) -> Mapping[str, object]:
+        """The network that `add` would use now, for people: its name, file, plugins, and who maps host ports."""
+
     async def close(self) -> None:
         """End background work."""

@@ -6,12 +6,12 @@ shapes; `io.kubernetes.cri.pod-annotations` is the name that other CRI runtimes 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from podwright.base.addresses import is_address
 from podwright.base.errors import InvalidArgument
 from podwright.network.base import Bandwidth, PodNetwork
 
@@ -93,18 +93,18 @@ def check_ports(pod: PodNetwork) -> None:
                 f"host port {port.host_port}/{port.protocol} can't lead to two ports of the pod, "
                 f"{taken[key]} and {port.container_port}"
             )
-        if port.host_port and port.host_ip:
-            try:
-                ipaddress.ip_address(port.host_ip)
-            except ValueError:
-                raise InvalidArgument(f"host IP {port.host_ip!r} of host port {port.host_port} is no address") from None
+        if port.host_port and port.host_ip and not is_address(port.host_ip):
+            raise InvalidArgument(f"host IP {port.host_ip!r} of host port {port.host_port} is no address")
 
 
 def ports_are_left(pod: PodNetwork, plugins: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the pod has host ports and none of the plugins maps them."""
-    if not any(port.host_port for port in pod.port_mappings):
-        return False
-    return not any(runtime_config(plugin, {"portMappings": True}) for plugin in plugins)
+    return any(port.host_port for port in pod.port_mappings) and not port_mapper(plugins)
+
+
+def port_mapper(plugins: Sequence[Mapping[str, Any]]) -> str:
+    """The type of the plugin that maps host ports; '' when there is none."""
+    return next((str(p["type"]) for p in plugins if runtime_config(p, {"portMappings": True})), "")
 
 
 def runtime_config(plugin: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

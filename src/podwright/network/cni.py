@@ -218,6 +218,18 @@ class CniNetwork:
                 return NetworkStatus(ready=False, reason=_NOT_READY, message=str(error))
         return NetworkStatus(ready=True)
 
+    def describe(self) -> Mapping[str, object]:
+        conflist = self._current()
+        plugins = conflist.plugins if conflist else ()
+        mapped_by = capabilities.port_mapper(plugins)
+        return {
+            "name": conflist.name if conflist else "",
+            "file": conflist.file if conflist else "",
+            "plugins": [str(plugin["type"]) for plugin in plugins],
+            "hostPorts": f"CNI plugin {mapped_by}" if mapped_by else f"nftables table inet {self.host_ports.table}",
+            "problems": list(self._confs.problems),
+        }
+
     async def set_pod_cidrs(self, cidrs: Sequence[str]) -> None:
         self.default.set_pod_cidrs(cidrs)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from podwright.cli.checks.finding import Finding, fail, ok, warn
 from podwright.linux.nftables import Nftables
 from podwright.network.base import Settings
-from podwright.network.capabilities import runtime_config
+from podwright.network.capabilities import port_mapper
 from podwright.network.conflist import ConfDir, Conflist
 
 # What the built-in network is made of.
@@ -66,9 +66,8 @@ def plugins(wanted: Sequence[str], directories: Sequence[Path]) -> Finding:
 
 def host_ports(network: Conflist | None) -> Finding:
     """Who maps them."""
-    for plugin in network.plugins if network else ():
-        if runtime_config(plugin, {"portMappings": True}):
-            return ok("host ports", f"by the CNI plugin {plugin['type']}")
+    if network and (plugin := port_mapper(network.plugins)):
+        return ok("host ports", f"by the CNI plugin {plugin}")
     if Nftables().available:
         return ok("host ports", "by nftables rules of our own")
     return warn("host ports", "pods that ask for one fail: there is no libnftables", "apt-get install nftables")

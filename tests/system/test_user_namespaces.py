@@ -279,3 +279,18 @@ def test_a_run_directory_that_nobody_passes_is_told(tmp_path: Path) -> None:
         assert "chmod" in details_of(refused)
     finally:
         daemon.remove_everything()
+
+
+def test_users_of_its_own_on_the_hosts_network(daemon: Daemon) -> None:
+    assert daemon.runtime.Status(pb.StatusRequest()).features.user_namespaces_host_network
+    options = userns_options()
+    options.network = pb.NODE
+    pod = run_pod(daemon, options=options, host_network=True)
+    container = run_container(daemon, pod, context=pb.LinuxContainerSecurityContext(namespace_options=options))
+    assert shell(daemon, container, "readlink /proc/self/ns/net") == os.readlink("/proc/self/ns/net")
+    assert shell(daemon, container, "cat /proc/self/uid_map").split()[1] == str(FIRST)
+    mounts = [line.split() for line in shell(daemon, container, "cat /proc/self/mountinfo").splitlines()]
+    sysfs = [fields for fields in mounts if fields[4] == "/sys" or fields[4].startswith("/sys/")]
+    cgroups = next(fields[0] for fields in reversed(sysfs) if fields[4] == "/sys/fs/cgroup")
+    hosts = [fields for fields in sysfs if cgroups not in fields[:2]]
+    assert all("ro" in fields[5].split(",") for fields in hosts), "the host's, with all that is mounted in it"

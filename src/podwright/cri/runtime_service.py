@@ -64,7 +64,11 @@ class RuntimeService:
             status=pb.RuntimeStatus(conditions=conditions),
             info=await self._node.info() if request.verbose else {},
             runtime_handlers=[render.runtime_handler(name, f) for name, f in self._node.handlers().items()],
-            features=pb.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
+            features=pb.RuntimeFeatures(
+                supplemental_groups_policy=True,
+                mount_options=True,
+                user_namespaces_host_network=any(f.user_namespaces for f in self._node.handlers().values()),
+            ),
         )
 
     async def RuntimeConfig(self, request: pb.RuntimeConfigRequest) -> pb.RuntimeConfigResponse:

@@ -42,7 +42,7 @@ def plan_mounts(
     security = config.linux.security_context
     requested = [_requested(mount, index, host, sources) for index, mount in enumerate(config.mounts)]
     asked = {mount.destination: mount for mount in requested}  # of two at one place the later one is seen
-    system = [m for m in _system(sandbox, privileged=security.privileged) if not _replaced(m, asked)]
+    system = [m for m in _system(sandbox, host, privileged=security.privileged) if not _replaced(m, asked)]
     pod = [m for m in _pod_files(sandbox, read_only=security.readonly_rootfs) if m.destination not in asked]
     return in_order([*system, *pod, *asked.values()])
 
@@ -65,7 +65,7 @@ def rootfs_propagation(mounts: Iterable[pb.Mount]) -> str:
     return "rslave" if pb.PROPAGATION_HOST_TO_CONTAINER in modes else ""
 
 
-def _system(sandbox: SandboxFacts, *, privileged: bool) -> Iterator[Mount]:
+def _system(sandbox: SandboxFacts, host: HostFacts, *, privileged: bool) -> Iterator[Mount]:
     """OCI runtime specification, "Default Filesystems"; sysfs and cgroup are read-only unless privileged."""
     yield Mount(destination="/proc", type="proc", source="proc", options=_GENERIC)
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
@@ -77,8 +77,10 @@ def _system(sandbox: SandboxFacts, *, privileged: bool) -> Iterator[Mount]:
     yield Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_GENERIC)
     access = "rw" if privileged else "ro"
     if "user" in sandbox.namespaces and sandbox.host_network:
-        # sysfs can't be mounted by a user namespace that doesn't own the network namespace.
-        yield Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *_GENERIC, access])
+        # sysfs can't be mounted by a user namespace that doesn't own the network namespace: the host's it is, with all
+        # that is mounted in it.
+        whole = "rro" if host.recursive_read_only and not privileged else access
+        yield Mount(destination="/sys", type="bind", source="/sys", options=["rbind", *_GENERIC, whole])
     else:
         yield Mount(destination="/sys", type="sysfs", source="sysfs", options=[*_GENERIC, access])
     yield Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=[*_GENERIC, "relatime", access])

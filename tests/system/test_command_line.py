@@ -112,7 +112,7 @@ def test_exec(podwright: CommandLine, server: Daemon) -> None:
     assert late.err.startswith("podwright: ")
 
 
-@pytest.mark.parametrize("check", [*remote.CHECKS[:2], remote.check_port_forward], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", remote.CHECKS, ids=lambda check: check.__name__)
 def test_streams(check: Callable[[CommandLine, Path], None], podwright: CommandLine, tmp_path: Path) -> None:
     check(podwright, tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +12,15 @@ from typing import Any
 import grpc
 import pytest
 
+from podwright.base.streams import ProcessStreams, TerminalSize
+from podwright.base.tasks import Tasks, in_thread
 from podwright.criapi import api_pb2 as pb
+from podwright.streaming import client
+from podwright.streaming.base import Wanted
+from podwright.wire import channels
+from podwright.wire.remotecommand import Outcome, decode_outcome
 from tests.support.daemon import Daemon, container_config
+from tests.support.streaming import Bytes, Collected, WebSocketClient, sizes
 from tests.system.test_pods import code_of, details_of
 
 pytestmark = pytest.mark.root
@@ -84,3 +93,82 @@ def daemon_of_few_urls(tmp_path: Path) -> Iterator[Daemon]:
         yield server
     finally:
         server.remove_everything()
+
+
+ALL = Wanted(stdin=True, stdout=True, stderr=True)
+TERMINAL = Wanted(stdin=True, stdout=True, terminal=True)
+
+
+def exec_url(daemon: Daemon, container: str, *command: str, wanted: Wanted = ALL) -> str:
+    request = pb.ExecRequest(
+        container_id=container, cmd=command,
+        stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr, tty=wanted.terminal,
+    )  # fmt: skip
+    return str(daemon.runtime.Exec(request).url)
+
+
+async def test_exec_over_both_transports(daemon: Daemon) -> None:
+    pod = daemon.run_pod(host_network=True)
+    container = daemon.run_container(pod, "sleep", "1000")
+    script = "cat; echo err >&2; exit 3"
+    out, err = Collected(), Collected()
+    streams = ProcessStreams(Bytes(b"in ", b"and out"), out, err)
+    outcome = await client.remote_command(exec_url(daemon, container, "sh", "-c", script), ALL, streams)
+    assert (outcome, bytes(out.data), bytes(err.data)) == (Outcome(3), b"in and out", b"err\n")
+    socket = await WebSocketClient.connect(exec_url(daemon, container, "sh", "-c", script), channels.V5)
+    await socket.send(channels.encode(channels.STDIN, b"in and out", channels.V5))
+    await socket.send(channels.encode_end(channels.STDIN))
+    found: dict[int, bytes] = {}
+    async for message in socket.messages():
+        found[message[0]] = found.get(message[0], b"") + message[1:]
+    await socket.close()
+    assert (found[channels.STDOUT], found[channels.STDERR]) == (b"in and out", b"err\n")
+    assert decode_outcome(found[channels.ERROR]) == Outcome(3)
+
+
+async def test_attaching_and_leaving_leaves_nothing(crun_daemon: Daemon) -> None:
+    pod = crun_daemon.run_pod(host_network=True)
+    config = container_config("main", "cat")
+    config.stdin = config.tty = True
+    container = crun_daemon.create(pod, config)
+    crun_daemon.start_container(container)
+    request = pb.AttachRequest(container_id=container, stdin=True, stdout=True, tty=True)
+
+    async def attach_and_leave() -> None:
+        out, tasks = Collected(), Tasks("test")
+        streams = ProcessStreams(
+            Bytes(b"hello\n", endless=True), out, None, sizes(*(TerminalSize(n, n) for n in range(1, 100)))
+        )
+        url = crun_daemon.runtime.Attach(request).url
+        tasks.start(client.remote_command(url, TERMINAL, streams), name="attach")
+        await out.got_some.wait()
+        await tasks.close()
+
+    def held() -> list[str]:
+        assert crun_daemon.process is not None
+        directory = Path(f"/proc/{crun_daemon.process.pid}/fd")
+        return sorted(os.readlink(fd).partition(":")[0] for fd in directory.iterdir() if fd.is_symlink())
+
+    await attach_and_leave()
+    before = held()
+    for _ in range(50):
+        await attach_and_leave()
+    async with asyncio.timeout(10):
+        while len(held()) > len(before):
+            await asyncio.sleep(0.02)
+    assert crun_daemon.status(container).state == pb.CONTAINER_RUNNING
+    assert "error" not in [line.split("[")[1][:5] for line in crun_daemon.log.read_text().splitlines() if "[" in line]
+
+
+async def test_a_daemon_that_stops_says_so_to_its_clients(crun_daemon: Daemon) -> None:
+    pod = crun_daemon.run_pod(host_network=True)
+    container = crun_daemon.run_container(pod, "sleep", "1000")
+    out, tasks = Collected(), Tasks("test")
+    url = exec_url(crun_daemon, container, "sh", "-c", "echo started; sleep 1000")
+    streams = ProcessStreams(Bytes(endless=True), out, Collected())
+    running = tasks.start(client.remote_command(url, ALL, streams), name="exec")
+    await out.got_some.wait()
+    await in_thread(crun_daemon.stop)
+    assert "stopping" in (await running).error
+    crun_daemon.start()
+    assert crun_daemon.status(container).state == pb.CONTAINER_RUNNING

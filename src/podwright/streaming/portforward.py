@@ -125,7 +125,7 @@ async def serve_channels(socket: WebSocket, protocol: str, request: PortForward,
             )
             for at, port in enumerate(request.ports)
         ]  # fmt: skip
-        await until_lost(tasks, lambda: gather_all(*forwards), reading)
+        await until_lost(gather_all(*forwards), reading)
         await socket.close()
         await asyncio.wait([reading], timeout=10)
     except ConnectionError:

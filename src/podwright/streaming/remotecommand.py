@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 
 from podwright.base.errors import PodwrightError
 from podwright.base.log import get_logger
@@ -65,7 +65,7 @@ async def serve(
     try:
         reading = tasks.start(carrier.run(), name="read")
         async with asyncio.timeout(creation_timeout_s):
-            await until_lost(tasks, carrier.opened, reading)
+            await until_lost(carrier.opened(), reading)
         outcome = await _outcome(_carry_out(carrier, request, backend, tasks, reading))
         await _say(carrier, outcome, reading)
     except asyncio.CancelledError:
@@ -88,21 +88,29 @@ async def _carry_out(
         return await backend.exec(
             request.container_id, request.command, terminal=request.wanted.terminal, streams=streams
         )
-    await until_lost(tasks, lambda: backend.attach(request.container_id, streams=streams), reading)
+    await until_lost(backend.attach(request.container_id, streams=streams), reading)
     return 0
 
 
-async def until_lost(tasks: Tasks, work: Callable[[], Coroutine[Any, Any, T]], reading: asyncio.Task[None]) -> T:
-    """Do `work` for as long as the connection is there. Raises ConnectionError when it isn't any more."""
+async def until_lost(work: Awaitable[T], reading: asyncio.Task[None]) -> T:
+    """Do `work` for as long as the connection is read; cancels it then, and raises ConnectionError."""
+    over = False
 
-    running = tasks.start(work(), name="work")
+    def lost(_reading: asyncio.Task[None]) -> None:
+        if not over:
+            scope.reschedule(0)
+
     try:
-        await asyncio.wait([running, reading], return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            raise ConnectionResetError("the client has left")
-        return running.result()
+        async with asyncio.timeout(None) as scope:
+            reading.add_done_callback(lost)
+            return await work
+    except TimeoutError:
+        if scope.expired():
+            raise ConnectionResetError("the client has left") from None
+        raise
     finally:
-        running.cancel()  # changes nothing for one that is done
+        over = True
+        reading.remove_done_callback(lost)
 
 
 async def _outcome(work: Awaitable[int]) -> Outcome:

@@ -191,6 +191,7 @@ def test_what_a_cdi_device_brings(daemon: Daemon, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "Read-only" in sh(daemon, container, "touch /usr/lib/vendor/x")
     assert json.loads(state.read_text())["id"] == container
+    assert list(daemon.status(container).user.linux.supplemental_groups) == [0, 4242]
 
 
 def test_devices_by_annotation(daemon: Daemon) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -187,6 +188,22 @@ def test_a_view_is_shared_and_goes_with_its_last_container(node: Daemon) -> None
     assert len(views(node)) == 1
     assert sh(node, second, "ls /elsewhere") == (0, "tool\n")
     node.remove_pod(other)
+    assert views(node) == []
+
+
+def test_many_at_the_same_time(node: Daemon) -> None:
+    """Each round the last ones to go meet the first ones to come."""
+    image = data_image(node)
+    pod = node.run_pod(host_network=True)
+
+    def live(number: int) -> str:
+        container = node.run_container(pod, "sleep", "1000", name=f"c{number}", mounts=[volume(image, sub_path="etc")])
+        seen = sh(node, container, "cat /volume/setting")[1]
+        node.remove_container(container)
+        return seen
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(live, range(12))) == {"of the image\n"}
     assert views(node) == []
 
 

@@ -6,7 +6,7 @@ directory in the rootfs) is in the result, for `container/create` to make.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -80,6 +80,8 @@ def build_container_spec(
         linux=_linux(config, sandbox, host, request, capabilities, cgroups_path, target_pid),
     )  # fmt: skip
     apply_edits(spec, request.edits)
+    groups = dict.fromkeys([*user.supplemental_groups, *request.edits.additional_gids])
+    user = replace(user, supplemental_groups=tuple(groups))
     missing = dict.fromkeys(source.path for source in request.sources.values() if not source.exists)
     return Built(spec, user, stop_signal(config.stop_signal, image.stop_signal), tuple(missing))
 

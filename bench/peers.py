@@ -134,6 +134,8 @@ default = "{runtime}"
 config_path = ["{workspace.certs}"]
 [network]
 plugin_dirs = {plugins}
+[nri]
+socket = "{workspace.run}/podwright-{runtime}/nri.sock"
 """
 
 

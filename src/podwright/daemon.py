@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from podwright import __version__
 from podwright.backend.native import NativeBackend
+from podwright.backend.plugin_node import plugin_host
 from podwright.base import log as logging
 from podwright.base.errors import PodwrightError
 from podwright.base.locks import DirectoryLock
@@ -46,6 +47,7 @@ from podwright.linux.systemd_notify import notify
 from podwright.monitor.conmon import Conmon
 from podwright.network.base import Network, NetworkStatus
 from podwright.network.cni import CniNetwork
+from podwright.nri.service import PluginService
 from podwright.registry.client import RegistryClient
 from podwright.runtime.base import Features
 from podwright.runtime.handlers import Handlers
@@ -197,14 +199,18 @@ class Daemon:
             in_use=lambda image_id: [c.id for c in containers if c.uses_image(image_id)],
         )  # fmt: skip
         cdi = CdiDevices(config.device.cdi_spec_dirs)
+        self._plugins = PluginService(
+            config.nri, version=__version__, node=lambda: self._backend.plugin_node, host=lambda: plugin_host(cdi)
+        )
+        plugins = self._plugins.plugins
         pods = SandboxCollaborators(
             layout, sandboxes, self._network, cgroups, self._handlers, config.sandbox,
-            lambda handler: self._node.user_namespace_problem(handler),
+            lambda handler: self._node.user_namespace_problem(handler), plugins,
         )  # fmt: skip
         monitor = Conmon(config.monitor, layout.exits)
         on = ContainerCollaborators(
             layout, containers, self._images, snapshots, self._handlers, monitor,
-            cgroups, config.container, lambda handler: self._node.host_facts(handler), cdi,
+            cgroups, config.container, lambda handler: self._node.host_facts(handler), cdi, plugins,
         )  # fmt: skip
         self._backend = NativeBackend(pods, on, self._tasks)
         self._node = Node(
@@ -242,6 +248,7 @@ class Daemon:
         if self._config.telemetry.metrics_address:
             self._stop_metrics = self._metrics.serve(self._config.telemetry.metrics_address)
         await self._streaming.start()
+        await self._plugins.start()
         self._serving = True
         await self._server.start()
         log.info("serving", socket=str(self._config.server.socket), runtime=self._handlers.explain())
@@ -264,6 +271,7 @@ class Daemon:
         await self._streaming.stop()
         if self._stop_metrics is not None:
             self._stop_metrics()
+        await self._plugins.stop()
         await self._tasks.close()
         await self._images.close()
         await self._leave_network()

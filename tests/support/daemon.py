@@ -42,10 +42,11 @@ class Daemon:
         if cni:
             self.write_cni()
         self.handler = runtime
+        self.nri = f'\n[nri]\nsocket = "{directory}/nri.sock"\nplugin_dir = "{directory}/plugins"\n'
         self.config = directory / "config.toml"
         self.config.write_text(
             f'[runtime]\ndefault = "{runtime}"\n[cgroup]\ndriver = "cgroupfs"\n'
-            f'default_parent = "{self.cgroup_parent}"\n{config}'
+            f'default_parent = "{self.cgroup_parent}"\n{config}{self.nri if "[nri]" not in config else ""}'
         )
 
     def write_cni(self) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from podwright.backend.events import LifecycleEvent, subscribe
+from podwright.backend.plugin_node import PluginNode, announce_pod_update, reviewed_update
 from podwright.base.errors import FailedPrecondition
 from podwright.base.inflight import Inflight, Stage
 from podwright.base.streams import ProcessStreams, Reader, Writer
@@ -25,6 +26,7 @@ from podwright.container.stats import ContainerStats, StatsReader
 from podwright.container.stop import Stopper
 from podwright.container.update import update_container
 from podwright.criapi import api_pb2 as pb
+from podwright.nri.base import Event
 from podwright.runtime.base import ExecResult
 from podwright.sandbox import recover as sandbox_recover
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
@@ -53,6 +55,7 @@ class NativeBackend:
         metrics = MetricsReader(containers, self._stats)
         self._pod_metrics = PodMetricsReader(pods, containers.containers, metrics)
         self._running: Inflight[Any] = Inflight(tasks)
+        self.plugin_node = PluginNode(pods, containers, self._stopper)
 
     async def recover(self) -> None:
         """Make records and reality agree; before the socket answers."""
@@ -98,7 +101,11 @@ class NativeBackend:
     async def update_sandbox(
         self, sandbox_id: str, overhead: pb.LinuxContainerResources | None, resources: pb.LinuxContainerResources | None
     ) -> None:
-        update_sandbox(self._pods, self.sandbox(sandbox_id), overhead, resources)
+        sandbox = self.sandbox(sandbox_id)
+        if sandbox.ready:
+            await announce_pod_update(self._pods, self._containers, sandbox, overhead, resources)
+        update_sandbox(self._pods, sandbox, overhead, resources)
+        await self._pods.plugins.after(Event.POST_UPDATE_POD_SANDBOX, sandbox.id)
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         return self._pods.sandboxes.find(sandbox_id)
@@ -166,8 +173,16 @@ class NativeBackend:
     ) -> None:
         container = self.container(container_id)
         asked = (resources.SerializeToString(deterministic=True), *sorted(annotations.items()))
-        work = partial(update_container, self._containers, container, resources, annotations)
+        work = partial(self._update, container, resources, annotations)
         await self._running.join(("update", container.id, asked), f"update {container.id[:13]}", work)
+
+    async def _update(
+        self, container: Container, asked: pb.LinuxContainerResources, annotations: Mapping[str, str], stage: Stage
+    ) -> None:
+        stage("NRI plugins")
+        resources = await reviewed_update(self._containers, container, asked)
+        await update_container(self._containers, container, resources, annotations, stage)
+        await self._containers.plugins.after(Event.POST_UPDATE_CONTAINER, container.id)
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult:
         return await exec_sync(self._containers, self.container(container_id), command, timeout_s)

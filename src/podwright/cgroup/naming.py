@@ -52,6 +52,15 @@ def slice_of(path: str) -> str:
     return "-".join(part.replace("-", "_") for part in parts) + _SLICE
 
 
+def kernel_path_of(cgroups_path: str) -> str:
+    """Where the kernel has the cgroup of an OCI `linux.cgroupsPath`: a path, or SLICE:PREFIX:NAME. Raises
+    InvalidArgument."""
+    slice_name, *scope = cgroups_path.split(":")
+    if len(scope) == 2:
+        return f"{expand_slice(slice_name)}/{scope[0]}-{scope[1]}.scope"
+    return check_path(cgroups_path)
+
+
 def scope_of(container_id: str) -> str:
     """The unit that an OCI runtime makes of `SLICE:podwright:ID`."""
     return f"{SCOPE_PREFIX}-{container_id}.scope"

@@ -21,6 +21,7 @@ from podwright.device.settings import Settings as DeviceSettings
 from podwright.image.settings import Settings as ImageSettings
 from podwright.monitor.base import Settings as MonitorSettings
 from podwright.network.base import Settings as NetworkSettings
+from podwright.nri.settings import Settings as NriSettings
 from podwright.registry.base import Settings as RegistrySettings
 from podwright.runtime.handlers import Settings as RuntimeSettings
 from podwright.sandbox.settings import Settings as SandboxSettings
@@ -44,6 +45,7 @@ class Config:
     device: DeviceSettings = field(default_factory=DeviceSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     cgroup: CgroupSettings = field(default_factory=CgroupSettings)
+    nri: NriSettings = field(default_factory=NriSettings)
     image: ImageSettings = field(default_factory=ImageSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
 

@@ -13,6 +13,7 @@ from podwright.container.spec.facts import HostFacts
 from podwright.device.cdi import CdiDevices
 from podwright.image.service import Images
 from podwright.monitor.base import Monitor
+from podwright.nri.base import NoPlugins, Plugins
 from podwright.runtime.handlers import Handlers
 from podwright.snapshot.base import Snapshotter
 from podwright.state.layout import Layout
@@ -33,4 +34,5 @@ class Collaborators:
     settings: Settings
     host: Callable[[str], HostFacts]
     cdi: CdiDevices
+    plugins: Plugins = field(default_factory=NoPlugins)
     locks: KeyedLocks = field(default_factory=KeyedLocks)

@@ -16,6 +16,7 @@ from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
 from podwright.base.tasks import in_thread
 from podwright.base.undo import Undo
+from podwright.cgroup.naming import kernel_path_of
 from podwright.container.abi import runs_other_abis
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
@@ -35,6 +36,7 @@ from podwright.image.model import ImageRecord
 from podwright.linux.idmap import IdMaps
 from podwright.linux.paths import make_directories_in_root, read_in_root
 from podwright.monitor.base import Launch
+from podwright.nri.base import Event
 from podwright.runtime.base import CommandNotRunnable
 from podwright.state.boot import boot_id
 
@@ -54,16 +56,18 @@ async def create_container(
     with log_context(container=container.id[:13]):
         async with Undo("create container") as undo:
             undo.add("take the container down", partial(_abandon, on, exits, container, undo))
-            async with on.locks.hold(container.id):
-                await _bring_up(on, exits, sandbox, container, image, stage)
+            async with on.locks.hold(container.id), on.plugins.section():
+                await _bring_up(on, exits, sandbox, container, image, undo, stage)
             on.containers.hidden.discard(container.id)
             undo.keep()
+        await on.plugins.after(Event.POST_CREATE_CONTAINER, container.id)
     return container
 
 
 async def _bring_up(
-    on: Collaborators, exits: Exits, sandbox: SandboxFacts, container: Container, image: ImageRecord, stage: Stage
-) -> None:
+    on: Collaborators, exits: Exits, sandbox: SandboxFacts, container: Container, image: ImageRecord, undo: Undo,
+    stage: Stage,
+) -> None:  # fmt: skip
     stage("root file system")
     host = on.host(sandbox.handler)
     _, label = selinux_labels(container.config.linux.security_context, sandbox, host)
@@ -81,6 +85,12 @@ async def _bring_up(
         group=read_in_root(rootfs, "etc/group", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
         host=host, request=request, target_pid=_target_pid(on, sandbox, container),
     )  # fmt: skip
+    stage("NRI plugins")
+    undo.add("tell the plugins", partial(_take_back, on, container))
+    built = replace(built, spec=await on.plugins.create(container.id, built.spec))
+    if built.spec.linux.cgroups_path != container.record.cgroups_path:  # a plugin's choice
+        path = built.spec.linux.cgroups_path
+        on.containers.update(container.id, cgroups_path=path, cgroup=kernel_path_of(path))
     make_host_directories(built)
     await relabel_sources(container.config, request, built.spec.linux.mount_label)
     owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
@@ -236,6 +246,12 @@ def _naming(error: CommandNotRunnable, program: str) -> CommandNotRunnable:
     """The error with the program's name in it, which crun leaves out."""
     words = str(error)
     return error if program in words else CommandNotRunnable(f"{program}: {words}", exit_code=error.exit_code)
+
+
+async def _take_back(on: Collaborators, container: Container) -> None:
+    """Plugins that have heard of the container hear of its end, as of any other's."""
+    await on.plugins.after(Event.STOP_CONTAINER, container.id)
+    await on.plugins.after(Event.REMOVE_CONTAINER, container.id)
 
 
 async def _abandon(on: Collaborators, exits: Exits, container: Container, undo: Undo) -> None:

@@ -14,6 +14,7 @@ from podwright.base.tasks import Tasks
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
 from podwright.monitor.base import Exit, Monitored
+from podwright.nri.base import Event
 
 log = get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Exits:
                 exit_code=ended.exit_code, reason=reason, message=message,
             )  # fmt: skip
             log.info("container ended", exit_code=ended.exit_code, reason=reason)
+            await self._on.plugins.after(Event.STOP_CONTAINER, container.id)
         if (event := self._ended.pop(container.id, None)) is not None:
             event.set()
         await self.release_runtime(container)

@@ -10,6 +10,7 @@ from podwright.container.image_volumes import release_image_volumes
 from podwright.container.model import Container
 from podwright.container.stop import Stopper
 from podwright.linux import mounts
+from podwright.nri.base import Event
 
 log = get_logger(__name__)
 
@@ -22,6 +23,8 @@ async def remove_container(on: Collaborators, exits: Exits, stopper: Stopper, co
         if container.id not in on.containers:
             return
         await take_down(on, exits, container)
+        if container.record.created_at:
+            await on.plugins.after(Event.REMOVE_CONTAINER, container.id)
         on.containers.remove(container.id)
 
 

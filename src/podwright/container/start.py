@@ -12,6 +12,7 @@ from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.model import START_ERROR, Container
 from podwright.criapi import api_pb2 as pb
+from podwright.nri.base import Event
 
 log = get_logger(__name__)
 
@@ -27,6 +28,8 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
         if container.state != pb.CONTAINER_CREATED:
             state = pb.ContainerState.Name(container.state).removeprefix("CONTAINER_").lower()
             raise FailedPrecondition(f"container {container.id[:13]} is {state}: only a created one can be started")
+        stage("NRI plugins")
+        await on.plugins.before(Event.START_CONTAINER, container.id)
         stage("runtime start")
         runtime = on.handlers.runtime(container.record.handler)
         container.starting = True
@@ -43,6 +46,7 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
         on.containers.update(
             container.id, started_at=min(time.time_ns(), container.record.finished_at or time.time_ns())
         )
+    await on.plugins.after(Event.POST_START_CONTAINER, container.id)
 
 
 async def _record_failure(on: Collaborators, exits: Exits, container: Container, error: PodwrightError) -> None:
@@ -53,4 +57,5 @@ async def _record_failure(on: Collaborators, exits: Exits, container: Container,
         container.id, started_at=now, finished_at=now, exit_code=START_FAILED_EXIT_CODE, reason=START_ERROR,
         message=str(error),
     )  # fmt: skip
+    await on.plugins.after(Event.STOP_CONTAINER, container.id)
     await exits.release_runtime(container)

@@ -137,12 +137,9 @@ class CniNetwork:
                 return
             plan = _plan(conflist, capabilities.arguments(pod))
         async with self._gate.shared():
-            # First what leads to the pod's address, since DEL lets somebody else have that.
-            await self.host_ports.close(pod.sandbox_id)
-            if result is not None and result.forwards:
-                await udp_flows.forget_after(pod, result.ips)
+            await self.host_ports.close(pod.sandbox_id)  # first: nobody may reach the address's next owner by them
             await self._delete(pod, plan)
-        if result is not None and not result.forwards:  # portmap's rules were there until now
+        if result is not None:
             await udp_flows.forget_after(pod, result.ips)
 
     async def _delete(self, pod: PodNetwork, plan: Executed) -> None:

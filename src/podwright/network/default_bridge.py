@@ -75,11 +75,8 @@ class DefaultBridge:
             return
         for link in subnets.links_with_advertised_routes():
             setting = IPV6_SETTINGS / link / "accept_ra"
-            try:
-                if setting.read_text().strip() == "1":
-                    setting.write_text("2")
-            except OSError as error:
-                log.warning("router advertisements may be ignored from now on", link=link, error=str(error))
+            if setting.read_text().strip() == "1":
+                setting.write_text("2")
 
     async def ensure_rules(self) -> None:
         """Masquerading for the subnets, and leave to forward where the host's default is to drop. Nothing when fresh.

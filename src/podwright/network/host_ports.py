@@ -28,6 +28,7 @@ _HOME = Path("/run/podwright")
 _LOOK_INTERVAL_S = 30.0
 _SYSCTLS = Path("/proc/sys/net/ipv4/conf")
 _LOOPBACK6 = ipaddress.IPv6Address("::1")
+_ANY = ("", "0.0.0.0", "::")
 
 
 class HostPorts:
@@ -74,8 +75,7 @@ class HostPorts:
 
     async def close(self, sandbox_id: str) -> None:
         """Close a pod's ports; a pod without any is success. Raises NftablesFailed: ask again."""
-        if sandbox_id in self._open or self._lock.locked():  # most pods have none, and pay nothing
-            await shielded(self._do_close(sandbox_id), name="close host ports")
+        await shielded(self._do_close(sandbox_id), name="close host ports")
 
     async def _do_close(self, sandbox_id: str) -> None:
         async with self._lock:
@@ -165,8 +165,6 @@ class HostPorts:
                 (_SYSCTLS / device / "route_localnet").write_text(value)
             except FileNotFoundError:
                 continue
-            except OSError as error:
-                log.warning("host ports at 127.0.0.1: route_localnet can't be set", device=device, error=str(error))
 
     def forwards(self, mappings: Sequence[PortMapping], addresses: Sequence[Address]) -> tuple[Forward, ...]:
         """What to open for a pod with these addresses: each port once a family, as far as its host IP is of it."""
@@ -180,7 +178,7 @@ class HostPorts:
                 found.append(
                     Forward(
                         mapping.protocol, mapping.host_port, str(address.ip), mapping.container_port,
-                        host_ip="" if host_ip is None or host_ip.is_unspecified else str(host_ip),
+                        host_ip="" if mapping.host_ip in _ANY else str(host_ip),
                         near=str(address.network), device=device,
                     )
                 )  # fmt: skip

@@ -7,6 +7,8 @@ left out of the JSON, because runtimes tell "absent" from "empty". Names are the
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 # crun before 1.9 refuses any version that has no "1.0" in it.
@@ -52,7 +54,10 @@ class ConsoleSize(_Struct):
 
 
 class Process(_Struct):
-    """process: what runs. Also the whole content of the file that `runtime exec --process` reads."""
+    """process: what runs. Also the whole content of the file that `runtime exec --process` reads.
+
+    `io_priority` and `scheduler` are of specification 1.1: as JSON objects, for the plugins that set them.
+    """
 
     args: list[str]
     cwd: str
@@ -66,6 +71,8 @@ class Process(_Struct):
     oom_score_adj: int | None = None
     apparmor_profile: str = ""
     selinux_label: str = ""
+    io_priority: dict[str, Any] = {}
+    scheduler: dict[str, Any] = {}
 
 
 class Root(_Struct):
@@ -121,6 +128,8 @@ class IntelRdt(_Struct, rename={
     mem_bw_schema: str = ""
     enable_cmt: bool = False
     enable_mbm: bool = False
+    schemata: list[str] = []
+    enable_monitoring: bool = False
 
 
 class Device(_Struct):
@@ -145,12 +154,20 @@ class DeviceRule(_Struct):
     minor: int | None = None
 
 
-class Memory(_Struct):
-    """linux.resources.memory, bytes. `swap` is memory plus swap; -1 is unlimited."""
+class Memory(
+    _Struct,
+    rename={"kernel_tcp": "kernelTCP", "disable_oom_killer": "disableOOMKiller", "use_hierarchy": "useHierarchy"},
+):
+    """linux.resources.memory, bytes. `swap` is memory plus swap; -1 is unlimited. From `kernel` on: cgroup v1."""
 
     limit: int | None = None
     reservation: int | None = None
     swap: int | None = None
+    kernel: int | None = None
+    kernel_tcp: int | None = None
+    swappiness: int | None = None
+    disable_oom_killer: bool | None = None
+    use_hierarchy: bool | None = None
 
 
 class Cpu(_Struct):
@@ -159,6 +176,8 @@ class Cpu(_Struct):
     shares: int | None = None
     quota: int | None = None
     period: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
     cpus: str = ""
     mems: str = ""
 
@@ -188,7 +207,10 @@ class LinuxResources(_Struct):
 
 
 class Linux(_Struct):
-    """linux. `seccomp` is JSON that is already encoded (see `security/seccomp`), or None for unconfined."""
+    """linux. `seccomp` is JSON that is already encoded (see `security/seccomp`), or None for unconfined.
+
+    `net_devices` and `memory_policy` are of specification 1.3: as JSON objects, for the plugins that set them.
+    """
 
     namespaces: list[Namespace] = []
     uid_mappings: list[IdMapping] = []
@@ -203,6 +225,8 @@ class Linux(_Struct):
     mount_label: str = ""
     intel_rdt: IntelRdt | None = None
     rootfs_propagation: str = ""
+    net_devices: dict[str, Any] = {}
+    memory_policy: dict[str, Any] = {}
 
 
 class Spec(_Struct):
@@ -217,3 +241,13 @@ class Spec(_Struct):
     annotations: dict[str, str] = {}
     hooks: dict[str, list[Hook]] = {}
     linux: Linux = msgspec.field(default_factory=Linux)
+
+
+class _StoredLinux(Linux):
+    seccomp: Any = None  # msgspec decodes no `Raw` beside None
+
+
+class StoredSpec(Spec):
+    """config.json as it is read back: the same, with the seccomp profile decoded."""
+
+    linux: _StoredLinux = msgspec.field(default_factory=_StoredLinux)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from podwright.base.locks import KeyedLocks
 from podwright.cgroup.base import CgroupDriver
 from podwright.network.base import Network
+from podwright.nri.base import NoPlugins, Plugins
 from podwright.runtime.handlers import Handlers
 from podwright.sandbox.model import Sandboxes
 from podwright.sandbox.settings import Settings
@@ -28,4 +29,5 @@ class Collaborators:
     handlers: Handlers
     settings: Settings
     user_namespace_problem: Callable[[str], str]
+    plugins: Plugins = field(default_factory=NoPlugins)
     locks: KeyedLocks = field(default_factory=KeyedLocks)

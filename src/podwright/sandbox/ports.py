@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 
 from podwright.base.errors import FailedPrecondition
 from podwright.criapi import api_pb2 as pb
 from podwright.sandbox.model import Sandbox, SandboxRecord
 from podwright.state.boot import boot_id
+
+_ANY = {"": (4, 6), "0.0.0.0": (4,), "::": (6,)}
 
 
 def check_host_ports(config: pb.PodSandboxConfig, pods: Iterable[Sandbox]) -> None:
@@ -40,15 +41,15 @@ def _mapped(config: pb.PodSandboxConfig) -> Iterator[pb.PortMapping]:
 
 
 def _overlap(one: pb.PortMapping, other: pb.PortMapping) -> bool:
-    return (one.protocol, one.host_port) == (other.protocol, other.host_port) and _meet(one.host_ip, other.host_ip)
+    return (one.protocol, one.host_port) == (other.protocol, other.host_port) and (
+        one.host_ip == other.host_ip or _covers(one.host_ip, other.host_ip) or _covers(other.host_ip, one.host_ip)
+    )
 
 
-def _meet(one: str, other: str) -> bool:
-    """Whether there is an address that both mean: none means any, 0.0.0.0 and :: any of their family."""
-    if not one or not other:
-        return True
-    first, second = ipaddress.ip_address(one), ipaddress.ip_address(other)
-    return first.version == second.version and (first == second or first.is_unspecified or second.is_unspecified)
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether an address that means any of its family, or any at all, includes the other."""
+    families = _ANY.get(wide, ())
+    return any(family in families for family in _ANY.get(narrow, (6 if ":" in narrow else 4,)))
 
 
 def _words(mapping: pb.PortMapping) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podwright.base.files import remove_tree
 from podwright.linux import mounts
+from podwright.nri.base import Event
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.stop import remove_cgroups
@@ -18,4 +19,6 @@ async def remove_sandbox(on: Collaborators, sandbox: Sandbox) -> None:
         mounts.unmount_tree(directory)
         remove_tree(directory)
         remove_cgroups(on, sandbox)
+        if sandbox.record.ready_at:
+            await on.plugins.after(Event.REMOVE_POD_SANDBOX, sandbox.id)
         on.sandboxes.remove(sandbox.id)

@@ -16,8 +16,10 @@ from podwright.base.undo import Undo
 from podwright.container.spec.security import selinux_options
 from podwright.container.spec.userns import pod_id_maps
 from podwright.criapi import api_pb2 as pb
+from podwright.linux import mounts
 from podwright.linux.userns import user_namespace
 from podwright.network import namespaces
+from podwright.nri.base import Event
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.files import mount_shm, write_pod_files
 from podwright.sandbox.model import Sandbox, SandboxRecord
@@ -77,12 +79,17 @@ async def _bring_up(
     make_cgroups(on, sandbox)
     stage("pod files")
     write_pod_files(on.layout, sandbox)
+    undo.add("unmount /dev/shm", partial(mounts.unmount, on.layout.shm(sandbox.id), detach=True))
     mount_shm(on.layout, sandbox, size_bytes=on.settings.shm_size_bytes)
     if pause.wanted(sandbox):
         stage("sandbox container")
         undo.add("remove the sandbox container", partial(pause.remove, sandbox))
         await pause.start(sandbox)
-    on.sandboxes.update(sandbox.id, ready_at=time.time_ns())
+    stage("NRI plugins")
+    async with on.plugins.section():
+        undo.add("tell the plugins", partial(_take_back, on, sandbox))
+        await on.plugins.before(Event.RUN_POD_SANDBOX, sandbox.id)
+        on.sandboxes.update(sandbox.id, ready_at=time.time_ns())
     stage("ready")
 
 
@@ -162,6 +169,12 @@ async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> N
 def make_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
     """The pod's cgroup, where the kubelet has not made it; only what we make is ours to remove."""
     on.cgroups.create_parent(sandbox.record.cgroup_parent)
+
+
+async def _take_back(on: Collaborators, sandbox: Sandbox) -> None:
+    """Plugins that have heard of the pod hear of its end, as of any other's."""
+    await on.plugins.after(Event.STOP_POD_SANDBOX, sandbox.id)
+    await on.plugins.after(Event.REMOVE_POD_SANDBOX, sandbox.id)
 
 
 def _forget(on: Collaborators, sandbox: Sandbox, undo: Undo) -> None:

@@ -7,6 +7,7 @@ import time
 from podwright.base.log import get_logger
 from podwright.linux import mounts
 from podwright.network import namespaces
+from podwright.nri.base import Event
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.network import leave_network
@@ -25,6 +26,8 @@ async def stop_sandbox(on: Collaborators, pause: Pause, sandbox: Sandbox) -> Non
             return
         if not sandbox.record.stopped_at:
             on.sandboxes.update(sandbox.id, stopped_at=time.time_ns())
+            if sandbox.record.ready_at:
+                await on.plugins.after(Event.STOP_POD_SANDBOX, sandbox.id)
         await pause.remove(sandbox)
         await leave_network(on, sandbox)
         unpin(on, sandbox)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from podwright.base.errors import InvalidArgument
 from podwright.container.spec.facts import HostFacts
 from podwright.criapi import api_pb2 as pb
@@ -30,6 +32,25 @@ def linux_resources(given: pb.LinuxContainerResources, host: HostFacts) -> Linux
     return LinuxResources(
         memory=_memory(given, host), cpu=_cpu(given), hugepage_limits=hugepages if host.hugepage_limits else [],
         unified=_unified(given),
+    )  # fmt: skip
+
+
+def cri_resources(given: LinuxResources) -> pb.LinuxContainerResources:
+    """The other way round, for limits that did not come in the CRI's words. Raises InvalidArgument for those that it
+    has no word for: they can be given at creation only."""
+    memory, cpu = given.memory or Memory(), given.cpu or Cpu()
+    said = LinuxResources(
+        memory=Memory(limit=memory.limit, swap=memory.swap), hugepage_limits=given.hugepage_limits,
+        cpu=Cpu(shares=cpu.shares, quota=cpu.quota, period=cpu.period, cpus=cpu.cpus, mems=cpu.mems),
+        unified=given.unified,
+    )  # fmt: skip
+    if msgspec.structs.replace(given, memory=memory, cpu=cpu) != said:
+        raise InvalidArgument("only CPU, memory, swap, huge pages and cgroup v2 files can be updated", field=_FIELD)
+    return pb.LinuxContainerResources(
+        memory_limit_in_bytes=memory.limit or 0, memory_swap_limit_in_bytes=memory.swap or 0,
+        cpu_shares=cpu.shares or 0, cpu_quota=cpu.quota or 0, cpu_period=cpu.period or 0, cpuset_cpus=cpu.cpus,
+        cpuset_mems=cpu.mems, unified=given.unified,
+        hugepage_limits=[pb.HugepageLimit(page_size=h.page_size, limit=h.limit) for h in given.hugepage_limits],
     )  # fmt: skip
 
 

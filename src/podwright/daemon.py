@@ -53,6 +53,7 @@ from podwright.runtime.base import Features
 from podwright.runtime.handlers import Handlers
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
 from podwright.sandbox.model import Sandboxes
+from podwright.security import apparmor
 from podwright.snapshot.layer import Limits
 from podwright.snapshot.overlay import OverlaySnapshotter
 from podwright.state.layout import Layout
@@ -87,6 +88,7 @@ class Node:
 
     async def learn(self) -> None:
         """Ask the runtimes what they can do; once, since it costs a process each. Then what the first pod will ask."""
+        await apparmor.load_default()
         features = await self._handlers.features()
         self._no_user_namespaces = self._closed() or await self._snapshots.idmap_problem()
         if self._no_user_namespaces:

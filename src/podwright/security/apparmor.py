@@ -1,18 +1,24 @@
 """AppArmor: whether this kernel has it, and which profile a container gets. apparmor(7).
 
-Podwright ships no profile of its own: RuntimeDefault means the profile named in `DEFAULT_PROFILE` where the
-administrator has loaded it, and none where not; a Localhost profile must be loaded.
+RuntimeDefault means the profile named in `DEFAULT_PROFILE`: the daemon loads its own one at start, unless the
+administrator has loaded another by that name; where neither worked there is none. A Localhost profile must be loaded.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+from importlib.resources import files
 from pathlib import Path
 
-from podwright.base.errors import FailedPrecondition, NotFound
+from podwright.base.errors import FailedPrecondition, NotFound, PodwrightError
+from podwright.base.log import get_logger
+from podwright.linux.process import run
+
+log = get_logger(__name__)
 
 DEFAULT_PROFILE = "podwright-default"
+_LOAD_TIMEOUT_S = 30.0
 _ENABLED = Path("/sys/module/apparmor/parameters/enabled")
 _LOADED = Path("/sys/kernel/security/apparmor/profiles")
 
@@ -24,6 +30,20 @@ def available() -> bool:
         return _ENABLED.read_text().startswith("Y") and os.access(_LOADED, os.R_OK)
     except OSError:
         return False
+
+
+async def load_default() -> None:
+    """Load the default profile where the kernel has AppArmor and no profile of that name; failing is logged.
+
+    A profile of that name may be in use by containers that an earlier daemon made, and is left as it is.
+    """
+    if not available() or DEFAULT_PROFILE in _loaded():
+        return
+    profile = (files("podwright.security") / "default.apparmor").read_bytes()
+    try:
+        await run(["apparmor_parser", "--add", "--skip-cache"], stdin=profile, timeout_s=_LOAD_TIMEOUT_S)
+    except PodwrightError as error:
+        log.warning("containers run without an AppArmor profile: the default one can't be loaded", error=str(error))
 
 
 def default_profile() -> str:

@@ -226,6 +226,12 @@ class Daemon:
             self.stop()
         subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
 
+    def clear_pods(self) -> None:
+        """Remove all pods; nothing is left of them."""
+        for pod in self.pods():
+            self.remove_pod(pod.id)
+        assert self.leftovers() == []
+
     def stored(self) -> list[str]:
         """What there is of images below the root: blobs, partial downloads, layers, container file systems."""
         content, snapshots = self.root / "content", self.root / "snapshots"

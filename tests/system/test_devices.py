@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import Daemon, container_config
+from tests.support.daemon import Daemon, container_config, serving
 from tests.support.images import refusal
 
 pytestmark = pytest.mark.root
@@ -30,24 +30,17 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         f'device_ownership_from_security_context = true\n'
         f'[runtime.handlers.bare]\npath = "{request.param}"\nprivileged_without_host_devices = true\n',
     )  # fmt: skip
-    daemon.start()
-    try:
-        daemon.load_hello()
+    with serving(daemon):
         yield daemon
-    finally:
-        daemon.remove_everything()
-    assert daemon.leftovers() == []
 
 
 @pytest.fixture
 def daemon(server: Daemon) -> Iterator[Daemon]:
     """One daemon a runtime; after each test without pods and specifications."""
     yield server
-    for pod in server.pods():
-        server.remove_pod(pod.id)
+    server.clear_pods()
     for path in server.directory.glob("*-cdi/*"):
         path.unlink()
-    assert server.leftovers() == []
 
 
 def write_spec(daemon: Daemon, *devices: dict[str, Any], name: str = "etc-cdi/vendor.json", **more: Any) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from podwright.criapi import api_pb2 as pb
 from tests.support import tars
-from tests.support.daemon import Daemon, container_config
+from tests.support.daemon import Daemon, container_config, serving
 from tests.support.images import HELLO_LAYER, find, load, refusal, remove
 from tests.support.user_namespaces import mapping, pass_through
 from tests.system.test_user_namespaces import run_pod as userns_pod
@@ -32,23 +32,15 @@ UPPER = tars.archive(tars.file(b"etc/.wh.setting"), tars.file(b"etc/other", b"up
 
 @pytest.fixture(scope="module", params=["crun", "runc"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("v"), runtime=request.param)
-    daemon.start()
-    try:
-        daemon.load_hello()
+    with serving(Daemon(tmp_path_factory.mktemp("v"), runtime=request.param)) as daemon:
         yield daemon
-    finally:
-        daemon.remove_everything()
-    assert daemon.leftovers() == []
 
 
 @pytest.fixture
 def node(server: Daemon) -> Iterator[Daemon]:
     """One daemon a runtime for tests without a restart; after each of them no pod is left, and no view."""
     yield server
-    for pod in server.pods():
-        server.remove_pod(pod.id)
-    assert server.leftovers() == []
+    server.clear_pods()
     assert views(server) == []
 
 
@@ -285,14 +277,8 @@ def open_daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     """In a directory that user namespaces can pass through."""
     directory = tmp_path_factory.mktemp("d")
     pass_through(directory)
-    server = Daemon(directory, runtime=request.param)
-    server.start()
-    try:
-        server.load_hello()
+    with serving(Daemon(directory, runtime=request.param)) as server:
         yield server
-    finally:
-        server.remove_everything()
-    assert server.leftovers() == []
 
 
 def test_in_a_user_namespace_the_files_are_its_roots(open_daemon: Daemon) -> None:

@@ -15,7 +15,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.linux import mounts as kernel
 from podwright.linux import syscalls as sys
 from tests.support import tars
-from tests.support.daemon import HELLO, Daemon, container_config
+from tests.support.daemon import HELLO, Daemon, container_config, serving
 from tests.support.images import HELLO_LAYER, load, refusal
 
 pytestmark = pytest.mark.root
@@ -37,22 +37,15 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         config=f'[runtime.handlers.old]\npath = "{old}"\n'
         f'[container]\nabsent_mount_sources_to_reject = ["{directory}/must-be-there"]\n',
     )  # fmt: skip
-    daemon.start()
-    try:
-        daemon.load_hello()
+    with serving(daemon):
         yield daemon
-    finally:
-        daemon.remove_everything()
-    assert daemon.leftovers() == []
 
 
 @pytest.fixture
 def daemon(server: Daemon) -> Iterator[Daemon]:
     """One daemon a runtime; after each test without pods."""
     yield server
-    for pod in server.pods():
-        server.remove_pod(pod.id)
-    assert server.leftovers() == []
+    server.clear_pods()
 
 
 @pytest.fixture

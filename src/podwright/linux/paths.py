@@ -6,7 +6,8 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Container
+from collections.abc import Callable, Container
+from functools import partial
 from pathlib import Path
 
 from podwright.base.errors import InvalidArgument, ResourceExhausted
@@ -35,6 +36,12 @@ def resolve_in_root(root: Path, path: str, *, stops: Container[str] = ()) -> str
 
     Raises OSError: ENOTDIR, ELOOP.
     """
+    return _walk(path, partial(_link_in_root, root), stops)
+
+
+def _walk(path: str, link_of: Callable[[list[str], str], str | None], stops: Container[str] = ()) -> str:
+    """The way of `path`, a name at a time: `link_of(directory, name)` gives a symlink's target, None for anything
+    else. Raises OSError ELOOP."""
     left, here, links = _parts(path)[::-1], list[str](), 0
     while left:
         name = left.pop()
@@ -43,7 +50,7 @@ def resolve_in_root(root: Path, path: str, *, stops: Container[str] = ()) -> str
             continue
         if "/" + "/".join(here) in stops:
             return posixpath.normpath("/" + "/".join([*here, name, *left[::-1]]))
-        target = _link_in_root(root, here, name)
+        target = link_of(here, name)
         if target is None:
             here.append(name)
             continue
@@ -100,26 +107,17 @@ def make_directories_in_root(root: Path, path: str, mode: int = 0o755, *, owner:
     Gives the directory's real path in the tree, absolute and without symlinks. Nobody else may be changing the tree.
     Raises OSError: ENOTDIR, ELOOP.
     """
-    left, here, links = _parts(path)[::-1], list[str](), 0
-    while left:
-        name = left.pop()
-        if name == "..":
-            here = here[:-1]
-            continue
-        parent_fd = open_in_root(root, "/".join(here), os.O_PATH | os.O_DIRECTORY)
+
+    def make(parent: list[str], name: str) -> str | None:
+        parent_fd = open_in_root(root, "/".join(parent), os.O_PATH | os.O_DIRECTORY)
         try:
-            target = _make_directory(parent_fd, name, mode, owner)
+            return _make_directory(parent_fd, name, mode, owner)
         finally:
             os.close(parent_fd)
-        if target is None:
-            here.append(name)
-            continue
-        if (links := links + 1) > _MAX_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        here = [] if target.startswith("/") else here
-        left += _parts(target)[::-1]
-    os.close(open_in_root(root, "/".join(here), os.O_PATH | os.O_DIRECTORY))
-    return "/" + "/".join(here)
+
+    real = _walk(path, make)
+    os.close(open_in_root(root, real, os.O_PATH | os.O_DIRECTORY))
+    return real
 
 
 def _parts(path: str) -> list[str]:

@@ -11,7 +11,9 @@ from podwright.base.errors import InvalidArgument
 from podwright.cli.client import QUICK_S, connect
 from podwright.cli.lookup import find_container
 from podwright.cli.options import Socket
+from podwright.cli.remote import connect_streams, wanted_streams
 from podwright.criapi import api_pb2 as pb
+from podwright.streaming.base import Wanted
 
 # Beside the command's own time-out: what the runtime may need to kill it.
 _MARGIN_S = 30
@@ -33,31 +35,27 @@ def exec_command(
     """
     if timeout and (interactive or tty):
         raise InvalidArgument("is for commands without -i and -t: those end when you do", field="--timeout")
-    code = (
-        _stream(ctx, socket, container, command, interactive=interactive, tty=tty)
-        if interactive or tty
-        else _sync(ctx, socket, container, command, timeout)
-    )
+    if timeout:
+        code = _sync(ctx, socket, container, command, timeout)
+    else:
+        code = _stream(ctx, socket, container, command, wanted_streams(interactive=interactive, terminal=tty))
     # The shell's view of an exit status is one byte; a runtime may say -1 for a lost one.
     raise typer.Exit(code & 0xFF)
 
 
 def _sync(ctx: typer.Context, socket: str | None, container: str, command: list[str], timeout: int) -> int:
+    """With a time-out: the runtime kills the command, and gives its output at the end."""
     with connect(ctx, socket) as client:
         request = pb.ExecSyncRequest(container_id=find_container(client, container).id, cmd=command, timeout=timeout)
-        answer = client.runtime.ExecSync(request, timeout=timeout + _MARGIN_S if timeout else None)
+        answer = client.runtime.ExecSync(request, timeout=timeout + _MARGIN_S)
     sys.stdout.buffer.write(answer.stdout)
     sys.stdout.buffer.flush()
     sys.stderr.buffer.write(answer.stderr)
     return answer.exit_code
 
 
-def _stream(
-    ctx: typer.Context, socket: str | None, container: str, command: list[str], *, interactive: bool, tty: bool
-) -> int:
-    from podwright.cli.remote import connect_streams, wanted_streams
-
-    wanted = wanted_streams(interactive=interactive, terminal=tty)
+def _stream(ctx: typer.Context, socket: str | None, container: str, command: list[str], wanted: Wanted) -> int:
+    """Output as it comes, and as much as there is."""
     with connect(ctx, socket) as client:
         request = pb.ExecRequest(
             container_id=find_container(client, container).id, cmd=command,

@@ -16,7 +16,7 @@ from podwright.cli.lookup import find_pod
 from podwright.cli.options import Socket
 from podwright.criapi import api_pb2 as pb
 from podwright.streaming.client import PortForwarder, dial
-from podwright.streaming.portforward import PROTOCOL
+from podwright.wire.portforward import PROTOCOL
 
 _READ_BYTES = 64 * 1024
 _LOCALHOST = ("127.0.0.1", "::1")

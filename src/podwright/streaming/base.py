@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from podwright.base.streams import ProcessStreams, Reader, Writer
+from podwright.wire.remotecommand import ERROR, RESIZE, STDERR, STDIN, STDOUT
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,12 @@ class Wanted:
     stdout: bool = False
     stderr: bool = False
     terminal: bool = False
+
+
+def stream_names(wanted: Wanted) -> list[str]:
+    """The streams that a client opens, as its request says."""
+    asked = {STDIN: wanted.stdin, STDOUT: wanted.stdout, STDERR: wanted.stderr, RESIZE: wanted.terminal}
+    return [ERROR, *(name for name, is_wanted in asked.items() if is_wanted)]
 
 
 @dataclass(frozen=True)

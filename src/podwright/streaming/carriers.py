@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from podwright.base.streams import Reader, Writer
-from podwright.streaming.base import Wanted
+from podwright.streaming.base import Wanted, stream_names
 from podwright.streaming.inbox import Inbox
 from podwright.streaming.spdy import SpdyConnection, SpdyStream
 from podwright.streaming.transport import ByteStream
@@ -42,12 +42,6 @@ class Carrier(Protocol):
     async def finish(self) -> None:
         """Drop what the client still sends, and tell it that nothing more comes."""
         ...
-
-
-def stream_names(wanted: Wanted) -> list[str]:
-    """The streams that a client opens, as its request says."""
-    asked = {STDIN: wanted.stdin, STDOUT: wanted.stdout, STDERR: wanted.stderr, RESIZE: wanted.terminal}
-    return [ERROR, *(name for name, is_wanted in asked.items() if is_wanted)]
 
 
 class SpdyCarrier:

@@ -15,12 +15,10 @@ import h11
 from podwright.base.errors import InvalidArgument, Unavailable
 from podwright.base.streams import ProcessStreams, Reader, TerminalSize, Writer
 from podwright.base.tasks import Tasks, gather_all
-from podwright.streaming import portforward
-from podwright.streaming.base import Wanted
-from podwright.streaming.carriers import stream_names
+from podwright.streaming.base import Wanted, stream_names
 from podwright.streaming.spdy import SpdyConnection, SpdyStream
 from podwright.streaming.transport import Transport
-from podwright.streaming.upgrade import PROTOCOL_HEADER, SPDY
+from podwright.wire import portforward, spdy
 from podwright.wire.remotecommand import (
     ERROR,
     RESIZE,
@@ -188,7 +186,8 @@ async def _upgrade(transport: Transport, parts: SplitResult, protocol: str) -> N
     wire = h11.Connection(h11.CLIENT)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {
-        "Host": parts.netloc, "Connection": "Upgrade", "Upgrade": SPDY, PROTOCOL_HEADER: protocol, "Content-Length": "0"
+        "Host": parts.netloc, "Connection": "Upgrade", "Upgrade": spdy.UPGRADE,
+        spdy.SUBPROTOCOL_HEADER: protocol, "Content-Length": "0",
     }  # fmt: skip
     head = wire.send(h11.Request(method="POST", target=target, headers=list(headers.items()))) or b""
     await transport.write(head + (wire.send(h11.EndOfMessage()) or b""))

@@ -23,14 +23,12 @@ from podwright.streaming.spdy import SpdyConnection, SpdyStream
 from podwright.streaming.transport import ByteStream
 from podwright.streaming.websocket import Channels, ChannelWriter, WebSocket
 from podwright.wire import channels as wire
+from podwright.wire.portforward import DATA, PORT_HEADER, REQUEST_ID_HEADER
 from podwright.wire.remotecommand import ERROR, STREAM_TYPE_HEADER
 
 log = get_logger(__name__)
 
-PROTOCOL = "portforward.k8s.io"
-TUNNEL_PROTOCOL = "SPDY/3.1+" + PROTOCOL
 CHANNEL_PROTOCOLS = (wire.V4, wire.V4_BASE64, "")
-DATA, PORT_HEADER, REQUEST_ID_HEADER = "data", "port", "requestid"
 
 
 @dataclass

@@ -18,6 +18,8 @@ from podwright.streaming.settings import Settings
 from podwright.streaming.tokens import Tokens
 from podwright.streaming.transport import Transport
 from podwright.streaming.websocket import Tunnel
+from podwright.wire import portforward as wire
+from podwright.wire import spdy
 from podwright.wire.remotecommand import SPDY_PROTOCOLS
 
 log = get_logger(__name__)
@@ -130,12 +132,12 @@ class StreamingServer:
 
     async def _forward(self, transport: Transport, http: HttpRequest, request: PortForward) -> None:
         if not http.upgrades_to("websocket"):
-            await upgrade.to_spdy(transport, _require_spdy(http), [portforward.PROTOCOL])
+            await upgrade.to_spdy(transport, _require_spdy(http), [wire.PROTOCOL])
             await self._forward_spdy(transport, request)
             return
-        offered = [portforward.TUNNEL_PROTOCOL, *(portforward.CHANNEL_PROTOCOLS if request.ports else ())]
+        offered = [wire.TUNNEL_PROTOCOL, *(portforward.CHANNEL_PROTOCOLS if request.ports else ())]
         websocket, protocol = await upgrade.to_websocket(transport, http, offered)
-        if protocol == portforward.TUNNEL_PROTOCOL:
+        if protocol == wire.TUNNEL_PROTOCOL:
             await self._forward_spdy(Tunnel(websocket), request)
         else:
             await portforward.serve_channels(websocket, protocol, request, self._backend)
@@ -146,8 +148,8 @@ class StreamingServer:
 
 
 def _require_spdy(http: HttpRequest) -> HttpRequest:
-    if not http.upgrades_to(upgrade.SPDY.lower()):
-        raise HttpError(HTTPStatus.BAD_REQUEST, f"ask for an upgrade to {upgrade.SPDY} or websocket")
+    if not http.upgrades_to(spdy.UPGRADE.lower()):
+        raise HttpError(HTTPStatus.BAD_REQUEST, f"ask for an upgrade to {spdy.UPGRADE} or websocket")
     return http
 
 

@@ -14,15 +14,14 @@ from wsproto.utilities import RemoteProtocolError
 from podwright.streaming.http import HttpError, HttpRequest, switch_protocols
 from podwright.streaming.transport import Transport
 from podwright.streaming.websocket import WebSocket
+from podwright.wire import spdy
 
-SPDY = "SPDY/3.1"
-PROTOCOL_HEADER = "X-Stream-Protocol-Version"
 _ACCEPTED_HEADER = b"X-Accepted-Stream-Protocol-Versions"
 
 
 async def to_spdy(transport: Transport, request: HttpRequest, offered: Sequence[str]) -> str:
     """Upgrade to SPDY with the first of the client's subprotocols that is `offered`. Raises HttpError."""
-    asked = request.tokens(PROTOCOL_HEADER)
+    asked = request.tokens(spdy.SUBPROTOCOL_HEADER)
     protocol = next((name for name in asked if name in offered), "")
     if not protocol:
         raise HttpError(
@@ -31,7 +30,11 @@ async def to_spdy(transport: Transport, request: HttpRequest, offered: Sequence[
         )  # fmt: skip
     await switch_protocols(
         transport,
-        [(b"Connection", b"Upgrade"), (b"Upgrade", SPDY.encode()), (PROTOCOL_HEADER.encode(), protocol.encode())],
+        [
+            (b"Connection", b"Upgrade"),
+            (b"Upgrade", spdy.UPGRADE.encode()),
+            (spdy.SUBPROTOCOL_HEADER.encode(), protocol.encode()),
+        ],
     )
     return protocol
 

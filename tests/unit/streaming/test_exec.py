@@ -267,3 +267,18 @@ async def test_websocket_messages_that_are_wrong_end_the_connection() -> None:
         await socket.close()
         with pytest.raises(ConnectionRefusedError, match="403"):
             await WebSocketClient.connect(exec_url(server, "true"), "v9.channel.k8s.io")
+
+
+async def test_a_websocket_client_hears_of_us_while_nobody_reads_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ping waits behind the input in the same connection; client-go gives up after a minute without a pong."""
+    monkeypatch.setattr("podwright.streaming.websocket._PONG_PERIOD_S", 0.01)
+    tasks = Tasks("test")
+    async with serving() as server:
+        socket = await WebSocketClient.connect(exec_url(server, "sleep", "1000", wanted=ALL), V5)
+        tasks.start(socket.send(encode(STDIN, bytes(8_000_000), V5)), name="input that nobody reads")
+        tasks.start(channels(socket), name="output")
+        async with asyncio.timeout(30):
+            while not socket.pongs:
+                await asyncio.sleep(0.001)
+        await tasks.close()
+        socket.writer.transport.abort()

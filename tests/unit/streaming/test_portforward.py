@@ -11,10 +11,11 @@ import pytest
 
 from podwright.base.errors import Unavailable
 from podwright.base.tasks import Tasks, gather_all
-from podwright.streaming import client, portforward
+from podwright.streaming import client
 from podwright.streaming.base import PortForward
 from podwright.streaming.client import PortForwarder
 from podwright.streaming.spdy import SpdyConnection
+from podwright.wire import portforward
 from podwright.wire.channels import V4
 from tests.support import names
 from tests.support.streaming import Bytes, Collected, HostBackend, WebSocketClient, serving

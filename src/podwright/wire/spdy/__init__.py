@@ -2,7 +2,8 @@
 
 Source: the SPDY protocol draft 3.1 (chromium.org/spdy), narrowed to what moby/spdystream, the only peer there is, does:
 it ignores SETTINGS and WINDOW_UPDATE and never sends either, so nobody has a window, and a receiver that has enough
-stops reading the connection. Data before the SYN_REPLY is dropped by it, so whoever opens a stream waits for the reply.
+stops reading the connection (docs/decisions/0014-spdy-without-windows.md). Data before the SYN_REPLY is dropped by it,
+so whoever opens a stream waits for the reply.
 
     frames       bytes ⇄ frames, DATA in pieces as it arrives
     headers      name/value blocks, compressed by one zlib stream a direction
@@ -21,7 +22,14 @@ from podwright.wire.spdy.connection import (
 )
 from podwright.wire.spdy.frames import SpdyError, Status
 
+UPGRADE = "SPDY/3.1"
+"""What HTTP's Upgrade header calls it."""
+SUBPROTOCOL_HEADER = "X-Stream-Protocol-Version"
+"""The header of request and answer that names what the streams mean."""
+
 __all__ = [
+    "SUBPROTOCOL_HEADER",
+    "UPGRADE",
     "Connection",
     "DataReceived",
     "Event",

@@ -1,7 +1,7 @@
 """A CDI specification: what its file may say, as typed data. Pure; the reader of files is `cdi.py`.
 
 https://github.com/cncf-tags/container-device-interface, SPEC.md, versions 0.3.0 to 1.1.0 without what 1.1.0 added
-(netDevices, and new members of intelRdt), which the OCI runtime specification 1.0 has no place for.
+(netDevices, and new members of intelRdt), which runtimes of the OCI specification 1.0 would ignore without a word.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import yaml
 
 from podwright.base.errors import InvalidArgument
 from podwright.base.strict_yaml import StrictLoader
-from podwright.oci.runtime_spec import IntelRdt
 
 VERSIONS = ("0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0")
 HOOKS = frozenset({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})
@@ -59,8 +58,17 @@ class CdiHook(_Member):
     timeout: int | None = None
 
 
-class _IntelRdt(IntelRdt, forbid_unknown_fields=True):
-    """Named as in the OCI specification."""
+class CdiIntelRdt(_Member, rename={
+    "clos_id": "closID", "l3_cache_schema": "l3CacheSchema", "mem_bw_schema": "memBwSchema",
+    "enable_cmt": "enableCMT", "enable_mbm": "enableMBM",
+}):  # fmt: skip
+    """As in the OCI specification 1.0."""
+
+    clos_id: str = ""
+    l3_cache_schema: str = ""
+    mem_bw_schema: str = ""
+    enable_cmt: bool = False
+    enable_mbm: bool = False
 
 
 class ContainerEdits(_Member):
@@ -70,7 +78,7 @@ class ContainerEdits(_Member):
     device_nodes: tuple[DeviceNode, ...] = ()
     mounts: tuple[CdiMount, ...] = ()
     hooks: tuple[CdiHook, ...] = ()
-    intel_rdt: _IntelRdt | None = None
+    intel_rdt: CdiIntelRdt | None = None
     additional_gids: tuple[int, ...] = ()
 
 

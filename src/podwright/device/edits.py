@@ -39,7 +39,7 @@ def gather(all_edits: Sequence[ContainerEdits]) -> Edits:
         mounts=tuple(_mounts(all_edits)),
         hooks=tuple(_hooks(all_edits)),
         additional_gids=tuple(dict.fromkeys(gid for edits in all_edits for gid in edits.additional_gids if gid)),
-        intel_rdt=classes[-1] if classes else None,
+        intel_rdt=IntelRdt(**msgspec.structs.asdict(classes[-1])) if classes else None,
     )
 
 

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import Daemon, pod_config
+from tests.support.daemon import Daemon, container_config, pod_config
 from tests.support.images import refusal
 from tests.support.user_namespaces import FIRST, mapping, pass_through, userns_options
 from tests.system.test_pods import code_of, details_of
@@ -230,11 +230,14 @@ def test_a_container_has_its_pods_user_namespace(tmp_path: Path, crun_daemon: Da
 def test_a_restart_changes_nothing(daemon: Daemon) -> None:
     pod = run_pod(daemon)
     container = run_container(daemon, pod)
+    created = daemon.create(pod, container_config("created", "sleep", "1000", security=security()))
     daemon.kill()
     daemon.start()
     assert daemon.pod_status(pod).state == pb.SANDBOX_READY
     assert daemon.status(container).state == pb.CONTAINER_RUNNING
     assert shell(daemon, container, "cat /proc/self/uid_map").split()[1] == "200000"
+    daemon.start_container(created)
+    assert shell(daemon, created, "cat /proc/self/uid_map").split()[1] == "200000"
     later = run_container(daemon, pod, name="later")
     assert os.readlink(f"/proc/{info_of(daemon, later)['pid']}/ns/user") == os.readlink(
         f"/proc/{info_of(daemon, container)['pid']}/ns/user"

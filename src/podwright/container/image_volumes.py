@@ -21,6 +21,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
 from podwright.image.service import Images
 from podwright.linux.paths import open_in_root
+from podwright.security import selinux
 
 log = get_logger(__name__)
 
@@ -66,7 +67,9 @@ async def _mount(on: Collaborators, container: Container, volume: ImageVolume, u
                 raise _failed(volume.at, f"image {volume.image_id} was removed meanwhile")
             view.mkdir(mode=0o700, exist_ok=True)
             on.snapshots.prepare(_key(volume.image_id), image.diff_ids)
-            on.snapshots.mount(_key(volume.image_id), view, read_only=True, userns=userns)
+            # The view is of several pods, so it has no pod's categories.
+            label = selinux.file_label(selinux.Options(), pod_level="") if selinux.available() else ""
+            on.snapshots.mount(_key(volume.image_id), view, read_only=True, userns=userns, label=label)
         except PrefixedError:
             raise
         except (PodwrightError, OSError) as error:

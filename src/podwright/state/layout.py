@@ -35,7 +35,7 @@ class Layout:
 
     def closed_parent(self) -> Path | None:
         """A directory above the run directory that only its owner can pass through; None when there is none."""
-        return next((path for path in self.run.absolute().parents if not path.stat().st_mode & 0o001), None)
+        return next((path for path in self.run.resolve().parents if not path.stat().st_mode & 0o001), None)
 
     @property
     def lock(self) -> Path:

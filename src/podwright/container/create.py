@@ -71,7 +71,7 @@ async def _bring_up(
     stage("root file system")
     host = on.host(sandbox.handler)
     _, label = selinux_labels(container.config.linux.security_context, sandbox, host)
-    rootfs = mount_rootfs(on, container, image, sandbox, label)
+    rootfs = await mount_rootfs(on, container, image, sandbox, label)
     check_mount_points(rootfs)
     stage("runtime specification")
     bundle = on.layout.bundle(container.id)
@@ -149,7 +149,7 @@ def reserve(
     )  # fmt: skip
 
 
-def mount_rootfs(
+async def mount_rootfs(
     on: Collaborators, container: Container, image: ImageRecord, sandbox: SandboxFacts, label: str
 ) -> Path:
     """The container's own writable layer over the image's layers, mounted in its bundle."""
@@ -158,7 +158,11 @@ def mount_rootfs(
     if sandbox.id_maps is not None:
         let_in(on, container, sandbox.id_maps)
     on.snapshots.prepare(container.id, image.diff_ids, maps=sandbox.id_maps)
-    on.snapshots.mount(container.id, rootfs, userns=sandbox.userns, label=label)
+    mount = partial(on.snapshots.mount, container.id, rootfs, userns=sandbox.userns, label=label)
+    if sandbox.userns is None:
+        mount()
+    else:  # by way of a mount namespace, which takes the longer to make the more mounts the machine has
+        await in_thread(mount)
     return rootfs
 
 

@@ -80,8 +80,8 @@ class Snapshotter(Protocol):
     to the container's directory and is there after an unmount, a restart of the daemon and of the machine. `remove`
     forgets the key and deletes in the background. Layers under a prepared key are kept, whatever becomes of images.
 
-    `prepare`, `mount`, `unmount` take well under a millisecond and are called in the event loop's thread. All calls
-    are idempotent.
+    `prepare`, `mount`, `unmount` take well under a millisecond and are called in the event loop's thread; `mount` with
+    `userns` takes longer, and may be called in another one. All calls are idempotent.
     """
 
     def prepare(self, key: str, chain: Sequence[Digest], *, maps: IdMaps | None = None) -> None:

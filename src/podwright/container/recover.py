@@ -24,6 +24,7 @@ log = get_logger(__name__)
 
 async def recover_containers(on: Collaborators, exits: Exits) -> None:
     """Bring every record up to date."""
+    await on.handlers.end_leftovers()
     for container in on.containers:
         with log_context(container=container.id[:13]):
             try:

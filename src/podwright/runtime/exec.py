@@ -94,9 +94,14 @@ class ExecFiles:
     pid: Path
 
     @staticmethod
-    def in_directory(directory: Path) -> ExecFiles:
-        name = f"exec-{random_suffix()}"
+    def in_directory(directory: Path, container_id: str) -> ExecFiles:
+        name = f"exec-{container_id}-{random_suffix()}"
         return ExecFiles(directory / f"{name}.json", directory / f"{name}.pid")
+
+    @staticmethod
+    def container_of(path: Path) -> str:
+        """Whose process a file is about."""
+        return path.name.removeprefix("exec-").rpartition("-")[0]
 
     def read_pid(self) -> int:
         """The host pid of the process; 0 while it doesn't run."""
@@ -132,7 +137,7 @@ async def exec_sync(
 
     Raises RuntimeFailed, CommandNotRunnable.
     """
-    files = ExecFiles.in_directory(scratch)
+    files = ExecFiles.in_directory(scratch, request.container_id)
     write_plain(files.process, msgspec.json.encode(request.process), mode=0o600)
     out, err = Capture(request.output_limit_bytes), Capture(request.output_limit_bytes)
     timed_out = False

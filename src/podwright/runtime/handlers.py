@@ -12,6 +12,7 @@ from podwright.linux.process import find_program
 from podwright.runtime import hybrid
 from podwright.runtime.base import Features, RuntimeCommand
 from podwright.runtime.cli import CliRuntime
+from podwright.runtime.leftovers import end_leftovers
 
 log = get_logger(__name__)
 
@@ -143,7 +144,7 @@ class Handlers:
     def _make(self, name: str, settings: HandlerSettings) -> CliRuntime:
         command = self._create_command(name, settings)
         program = self._program(name, settings)
-        root, scratch = settings.root or self._state_root / name, self._state_root / ".exec"
+        root, scratch = settings.root or self._state_root / name, self._scratch
         for directory in (root, scratch):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return CliRuntime(
@@ -168,6 +169,15 @@ class Handlers:
                 f"runtime.handlers.{name}.path"
             )
         return program
+
+    @property
+    def _scratch(self) -> Path:
+        return self._state_root / ".exec"
+
+    async def end_leftovers(self) -> None:
+        """Kill what an earlier daemon was executing in containers when it died. Before any runtime is used."""
+        if self._scratch.exists():
+            await end_leftovers(self._scratch)
 
     async def features(self) -> dict[str, Features]:
         """By handler; the empty name is the default's, and always there: the kubelet looks for it. Any other handler

@@ -32,7 +32,7 @@ async def exec_interactive(
     runtime: Sequence[str], request: InteractiveExec, scratch: Path, *, reaper: Path | None = None
 ) -> int:
     """The exit code; for the arguments see `exec.exec_sync`. Raises RuntimeFailed, CommandNotRunnable."""
-    files = ExecFiles.in_directory(scratch)
+    files = ExecFiles.in_directory(scratch, request.container_id)
     write_plain(files.process, msgspec.json.encode(request.process), mode=0o600)
     try:
         wiring = _wiring(request, scratch)

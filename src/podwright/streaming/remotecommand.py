@@ -66,12 +66,13 @@ async def serve(
         reading = tasks.start(carrier.run(), name="read")
         async with asyncio.timeout(creation_timeout_s):
             await until_lost(carrier.opened(), reading)
-        outcome = await _outcome(_carry_out(carrier, request, backend, tasks, reading))
+        try:
+            outcome = await _outcome(_carry_out(carrier, request, backend, tasks, reading))
+        except asyncio.CancelledError:
+            # A client that finds no outcome takes that for success.
+            await shielded(_say(carrier, _STOPPING, reading, farewell_s=1), name="say that we stop")
+            raise
         await _say(carrier, outcome, reading)
-    except asyncio.CancelledError:
-        # A client that finds no outcome takes that for success.
-        await shielded(_say(carrier, _STOPPING, reading, farewell_s=1), name="say that we stop")
-        raise
     finally:
         await tasks.close()
 

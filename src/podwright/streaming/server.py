@@ -75,9 +75,10 @@ class StreamingServer:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._strangers >= _STRANGER_LIMIT:
-            log.warning("too many connections without a request; refusing one", limit=_STRANGER_LIMIT)
+            log.debug("too many connections without a request; refusing one", limit=_STRANGER_LIMIT)
             writer.transport.abort()
             return
+        self._strangers += 1
         transport = Transport(reader, writer, self._settings.idle_timeout_s)
         self._tasks.start(self._serve(transport), name="connection")
 
@@ -96,7 +97,6 @@ class StreamingServer:
             await transport.close()
 
     async def _answer(self, transport: Transport) -> None:
-        self._strangers += 1
         try:
             async with asyncio.timeout(self._settings.creation_timeout_s):
                 http = await read_request(transport, self._settings.max_header_bytes)

@@ -51,7 +51,7 @@ async def mount_idmapped(config: pb.ContainerConfig, sandbox: SandboxFacts, requ
 def _mount(source: Path, place: Path, userns: Path, field: str, *, is_directory: bool) -> None:
     place.parent.mkdir(mode=0o711, exist_ok=True)
     if is_directory:
-        place.mkdir(mode=0o700)
+        place.mkdir(mode=0o700, exist_ok=True)
     else:
         place.touch(mode=0o600)
     try:

@@ -56,10 +56,12 @@ def _outside(ranges: tuple[IdRange, ...], number: int, kind: str) -> int:
 def clone_idmapped(source: Path, userns: Path, *, recursive: bool = False) -> int:
     """A detached mount of `source` that shows on-disk id 0 as what id 0 of the namespace at `userns` is outside.
 
-    `recursive` takes the mounts beneath along, with the owners that they have. Raises FailedPrecondition where the
-    file system can't be mounted so (Linux 5.12; ext4, xfs, btrfs and others, tmpfs from 6.3 on), OSError.
+    `source` is no symlink. `recursive` takes the mounts beneath along, with the owners that they have. Raises
+    FailedPrecondition where the file system can't be mounted so (Linux 5.12; ext4, xfs, btrfs and others, tmpfs from
+    6.3 on), OSError.
     """
-    flags = sys.OPEN_TREE_CLONE | sys.OPEN_TREE_CLOEXEC | (sys.AT_RECURSIVE if recursive else 0)
+    flags = sys.OPEN_TREE_CLONE | sys.OPEN_TREE_CLOEXEC | sys.AT_SYMLINK_NOFOLLOW
+    flags |= sys.AT_RECURSIVE if recursive else 0
     tree_fd = sys.open_tree(sys.AT_FDCWD, os.fspath(source), flags)
     try:
         userns_fd = os.open(userns, os.O_RDONLY | os.O_CLOEXEC)

@@ -58,7 +58,8 @@ class StreamingBackend(Protocol):
     """The verbs behind the three URLs; part of `backend.base.Backend`.
 
     When the client goes away, its streams raise ConnectionError. `attach` and `port_forward` are cancelled then; an
-    `exec` is not: the command was asked for, and ends by itself.
+    `exec` is not, as its process has to be ended, which the backend does when it finds the streams gone. A daemon that
+    stops cancels all three.
     """
 
     async def exec(

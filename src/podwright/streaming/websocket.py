@@ -14,7 +14,7 @@ from wsproto.utilities import LocalProtocolError
 from podwright.base.log import get_logger
 from podwright.streaming.inbox import Inbox
 from podwright.streaming.transport import Transport
-from podwright.wire.channels import BadMessage, ChannelData, ChannelReader, encode, encode_end, is_text
+from podwright.wire.channels import BadMessage, ChannelData, ChannelReader, encode, is_text
 
 log = get_logger(__name__)
 
@@ -100,13 +100,6 @@ class ChannelWriter:
 
     async def close(self) -> None:
         return
-
-
-class ClosableChannelWriter(ChannelWriter):
-    """A channel of v5, which can be ended: the client's stdin."""
-
-    async def close(self) -> None:
-        await self._socket.send(encode_end(self._channel))
 
 
 class Channels:

@@ -239,6 +239,7 @@ class Daemon:
             "streaming_connections", "Open connections of exec, attach and port-forward.",
             lambda: float(len(self._streaming)),
         )  # fmt: skip
+        self._metrics.gauge("nri_plugins", "NRI plugins that are connected.", lambda: float(len(self._plugins)))
         self._metrics.gauge("background_tasks", "Tasks of the daemon.", lambda: float(len(self._tasks)))
 
     async def start(self) -> None:

@@ -8,13 +8,13 @@ is created, and takes its place; the others are asked meanwhile, and what happen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from podwright.base.errors import DeadlineExceeded, FailedPrecondition, PodwrightError
+from podwright.base.errors import PodwrightError
 from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks, gather_all, in_thread
 from podwright.device.edits import Edits
@@ -24,16 +24,16 @@ from podwright.nri.adjust import Adjustments
 from podwright.nri.base import Event, Node, Refused
 from podwright.nri.connection import Connection
 from podwright.nri.describe import describe
+from podwright.nri.effects import Effects
+from podwright.nri.guest import Guest
 from podwright.nri.owners import Owners
-from podwright.nri.plugin import Plugin, check_identity
+from podwright.nri.plugin import Plugin
 from podwright.nri.resources import from_oci, merge, to_oci
 from podwright.nri.sections import Sections
 from podwright.nri.settings import Settings
 from podwright.nri.spec import adjusted, with_devices
 from podwright.nri.updates import Updates
 from podwright.oci.runtime_spec import LinuxResources, Spec
-from podwright.ttrpc.errors import ConnectionLost
-from podwright.ttrpc.server import Method
 
 log = get_logger(__name__)
 
@@ -67,6 +67,7 @@ class Hub:
         self._turn = asyncio.Lock()
         self._sections = Sections()
         self._tasks = Tasks("nri")
+        self._effects = Effects(node, self._tasks)
 
     # What the verbs call.
 
@@ -105,7 +106,7 @@ class Hub:
                 except Refused as error:
                     log.warning("an NRI plugin did not like an event", what=event.name, error=str(error))
             self._remember(event, request)
-        await self._try_carry_out(updates)
+        await self._effects.try_to_carry_out(updates)
 
     async def create(self, container_id: str, spec: Spec) -> Spec:
         node = self._node()
@@ -129,7 +130,7 @@ class Hub:
         if not result.total.ByteSize() and not result.updates:
             return spec
         wanted = await self._adjusted(spec, result.total)
-        await self._carry_out(result.updates)
+        await self._effects.carry_out(result.updates)
         return wanted
 
     async def _adjusted(self, spec: Spec, adjust: pb.ContainerAdjustment) -> Spec:
@@ -159,7 +160,7 @@ class Hub:
                         merge(own.linux.resources, request.linux_resources, Owners(), container_id, plugin.name)
         updates.by_container.pop(container_id, None)
         wanted = to_oci(request.linux_resources)
-        await self._carry_out(updates)
+        await self._effects.carry_out(updates)
         return wanted
 
     async def update_pod(self, sandbox_id: str, overhead: LinuxResources, resources: LinuxResources) -> None:
@@ -222,30 +223,6 @@ class Hub:
         if answer.reject:
             raise Refused(f"NRI validator {plugin.name} rejects the container: {answer.reason or 'no reason given'}")
 
-    async def _carry_out(self, updates: Updates) -> None:
-        """Change and end the other containers that plugins named. Raises for an update that may not fail."""
-        node = self._node()
-        for update in updates.by_container.values():
-            try:
-                await node.update(update.container_id, to_oci(update.linux.resources))
-            except PodwrightError as error:
-                if not update.ignore_failure:
-                    raise
-                log.info("an update that may fail did", container=update.container_id[:13], error=str(error))
-        for container_id, reason in updates.evictions.items():
-            self._evict(container_id, reason)
-
-    async def _try_carry_out(self, updates: Updates) -> None:
-        try:
-            await self._carry_out(updates)
-        except PodwrightError as error:
-            log.warning("an update that an NRI plugin wanted failed", error=str(error))
-
-    def _evict(self, container_id: str, reason: str) -> None:
-        """In the background: a stop takes its time, and may be of the pod whose request brought it about."""
-        log.warning("an NRI plugin evicts a container", container=container_id[:13], reason=reason)
-        self._tasks.start(self._node().evict(container_id, reason), name=f"evict {container_id[:13]}")
-
     # What connections bring.
 
     async def serve(
@@ -258,7 +235,7 @@ class Hub:
             log.warning("an NRI plugin is turned away: too many", connecting=self._connecting)
             writer.transport.abort()
             return
-        guest = _Guest(self, identity)
+        guest = Guest(identity, self._effects.of_request)
         connection = Connection(reader, writer, guest.methods(), on_close=guest.lost)
         reading = self._tasks.start(connection.run(), name="connection")
         self._connecting += 1
@@ -275,7 +252,7 @@ class Hub:
         log.info("an NRI plugin has gone", plugin=guest.name, reason=connection.closed)
         self._asked()
 
-    async def _join(self, guest: _Guest, connection: Connection, config: str) -> None:
+    async def _join(self, guest: Guest, connection: Connection, config: str) -> None:
         index, name = await guest.registration(self._settings.registration_timeout_s)
         plugin = guest.plugin = Plugin(index, name, connection, self._settings)
         await plugin.configure(config, self._version)
@@ -292,7 +269,7 @@ class Hub:
         log.info("an NRI plugin has joined", plugin=plugin.name, order=[p.name for p in self._plugins])
         wanted = Updates(Owners())
         wanted.apply(plugin.name, updates)
-        await self._try_carry_out(wanted)
+        await self._effects.try_to_carry_out(wanted)
 
     async def _catch_up(self, plugin: Plugin) -> None:
         while plugin.backlog:
@@ -302,74 +279,11 @@ class Hub:
             except Refused as error:
                 log.warning("an NRI plugin did not like an event of the past", error=str(error))
 
-    async def update_containers(self, plugin: Plugin, request: pb.UpdateContainersRequest) -> list[pb.ContainerUpdate]:
-        """What a plugin wants by itself. Gives the updates that failed. Takes no turn: a plugin may call this while
-        it is being asked something, and would wait for itself."""
-        failed = []
-        for update in request.update:
-            try:
-                await self._node().update(update.container_id, to_oci(update.linux.resources))
-            except PodwrightError as error:
-                log.info("an update that an NRI plugin wanted failed", plugin=plugin.name, error=str(error))
-                failed.append(update)
-        for eviction in request.evict:
-            self._evict(eviction.container_id, f"{plugin.name}: {eviction.reason}")
-        return failed
-
-    def names(self) -> list[str]:
-        """The connected plugins, in their order."""
-        return [plugin.name for plugin in self._asked()]
+    def __len__(self) -> int:
+        """How many plugins are connected."""
+        return len(self._asked())
 
     async def close(self) -> None:
         """Say goodbye to all plugins and end their connections."""
         await gather_all(*(plugin.shut_down() for plugin in self._asked()), name="shut down plugins")
         await self._tasks.close()
-
-
-class _Guest:
-    """A connection that is not a plugin yet: the methods it may call, and what it registers as."""
-
-    def __init__(self, hub: Hub, identity: tuple[str, str] | None) -> None:
-        self._hub, self._identity = hub, identity
-        self._registered: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-        self.plugin: Plugin | None = None
-
-    @property
-    def name(self) -> str:
-        return self.plugin.name if self.plugin else "-".join(self._identity or ("unregistered",))
-
-    def methods(self) -> Mapping[str, Method]:
-        return {
-            "RegisterPlugin": Method(pb.RegisterPluginRequest, self._register),
-            "UpdateContainers": Method(pb.UpdateContainersRequest, self._update),
-        }
-
-    async def registration(self, timeout_s: float) -> tuple[str, str]:
-        """Index and name. Raises DeadlineExceeded, ConnectionLost, Refused."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._registered
-        except TimeoutError:
-            raise DeadlineExceeded(f"it did not register within {timeout_s:g} s") from None
-
-    def lost(self, reason: str) -> None:
-        """The connection has ended."""
-        if not self._registered.done():
-            self._registered.set_exception(ConnectionLost(reason))
-
-    async def _register(self, request: pb.RegisterPluginRequest) -> pb.Empty:
-        if self._registered.done():
-            raise FailedPrecondition("this connection has registered a plugin already")
-        index, name = self._identity or (request.plugin_idx, request.plugin_name)
-        try:
-            check_identity(index, name)
-        except Refused as error:
-            self._registered.set_exception(error)
-            raise
-        self._registered.set_result((index, name))
-        return pb.Empty()
-
-    async def _update(self, request: pb.UpdateContainersRequest) -> pb.UpdateContainersResponse:
-        if self.plugin is None or not self.plugin.connected:
-            raise FailedPrecondition("a plugin has to register first")
-        return pb.UpdateContainersResponse(failed=await self._hub.update_containers(self.plugin, request))

@@ -89,7 +89,7 @@ class Plugin:
         self, pods: list[pb.PodSandbox], containers: list[pb.Container]
     ) -> list[pb.ContainerUpdate]:  # fmt: skip
         """Tell what there is, in as many messages as it needs. Raises Refused, and what the connection does."""
-        messages = _pages(pods, containers)
+        messages = pages(pods, containers)
         for message in messages:
             answer = await self._connection.call(
                 "Synchronize", message, pb.SynchronizeResponse, timeout_s=self._settings.synchronize_timeout_s
@@ -146,7 +146,7 @@ class Plugin:
         self._connection.close("the daemon ends")
 
 
-def _pages(pods: list[pb.PodSandbox], containers: list[pb.Container]) -> list[pb.SynchronizeRequest]:
+def pages(pods: list[pb.PodSandbox], containers: list[pb.Container]) -> list[pb.SynchronizeRequest]:
     """One message if it fits a frame with room to spare, as old plugins want it; else parts of bounded size."""
     whole = pb.SynchronizeRequest(pods=pods, containers=containers)
     if whole.ByteSize() <= ttrpc.DATA_LIMIT_BYTES // 2:

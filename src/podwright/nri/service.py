@@ -21,9 +21,13 @@ class PluginService:
     def __init__(self, settings: Settings, *, version: str, node: Callable[[], Node], host: Callable[[], Host]) -> None:
         self._settings = settings
         self._hub = Hub(settings, version=version, node=node, host=host) if settings.enabled else None
-        self.plugins: Plugins = self._hub or NoPlugins()
+        self.plugins: Plugins = NoPlugins() if self._hub is None else self._hub
         self._launcher: Launcher | None = None
         self._listener: Listener | None = None
+
+    def __len__(self) -> int:
+        """How many plugins are connected."""
+        return len(self._hub) if self._hub is not None else 0
 
     async def start(self) -> None:
         """Start the installed plugins, then let others connect. A socket that can't be made is a warning: pods don't

@@ -188,8 +188,8 @@ class Daemon:
         self._store = Store(layout.database)
         containers, sandboxes = Containers(self._store), Sandboxes(self._store)
         self._sandboxes = sandboxes
-        self._handlers = Handlers(config.runtime, layout.runtime_roots)
         cgroups = cgroup_driver(config.cgroup)
+        self._handlers = Handlers(config.runtime, layout.runtime_roots, systemd_cgroups=cgroups.naming == "systemd")
         self._network = CniNetwork(config.network, layout.run)
         self._registry = RegistryClient(config.registry)
         snapshots = OverlaySnapshotter(

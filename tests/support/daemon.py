@@ -21,13 +21,15 @@ from podwright.criapi import api_pb2_grpc, podwright_pb2, podwright_pb2_grpc
 from tests.support import names
 
 HELLO = "localhost/podwright/hello:latest"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0  # an emulated processor takes 20 s
 
 
 class Daemon:
     """`podwright serve` in a directory. `start` again after `stop` or `kill` for a restart on the same state."""
 
-    def __init__(self, directory: Path, *, runtime: str = "", config: str = "", cni: bool = True) -> None:
+    def __init__(
+        self, directory: Path, *, runtime: str = "", config: str = "", cni: bool = True, cgroup_driver: str = "cgroupfs"
+    ) -> None:
         self.directory = directory
         self.root, self.run, self.cni_dir = directory / "root", directory / "run", directory / "cni"
         self.socket = self.run / "s.sock"
@@ -45,7 +47,7 @@ class Daemon:
         self.nri = f'\n[nri]\nsocket = "{directory}/nri.sock"\nplugin_dir = "{directory}/plugins"\n'
         self.config = directory / "config.toml"
         self.config.write_text(
-            f'[runtime]\ndefault = "{runtime}"\n[cgroup]\ndriver = "cgroupfs"\n'
+            f'[runtime]\ndefault = "{runtime}"\n[cgroup]\ndriver = "{cgroup_driver}"\n'
             f'default_parent = "{self.cgroup_parent}"\n{config}{self.nri if "[nri]" not in config else ""}'
         )
 

@@ -28,7 +28,7 @@ def limits_of(pid: int) -> Limits:
         quota, period = (cpu / "cpu.max").read_text().split()
         return Limits(
             limit, None if limit is None or swap is None else limit + swap, int((cpu / "cpu.weight").read_text()),
-            None if quota == "max" else int(quota), int(period), (cpuset / "cpuset.cpus").read_text().strip(),
+            None if quota == "max" else int(quota), int(period), (cpuset / "cpuset.cpus.effective").read_text().strip(),
         )  # fmt: skip
     return Limits(
         _number(memory / "memory.limit_in_bytes"), _number(memory / "memory.memsw.limit_in_bytes"),

@@ -158,6 +158,9 @@ class Kernel(Protocol):
     def written_by(self, resources: LinuxResources) -> list[str]:
         """Names of the files that an update to these resources writes."""
 
+    def as_resources(self, saved: Mapping[str, str]) -> LinuxResources:
+        """Such files' contents in a runtime's words, as far as there are."""
+
     def processes(self, path: str) -> list[int]:
         """Pids in the cgroup and below it."""
 
@@ -167,8 +170,9 @@ class Kernel(Protocol):
     def set_frozen(self, path: str, *, frozen: bool) -> None:
         """Freeze or thaw the cgroup and all below it; the kernel finishes that a little later."""
 
-    def oom_kills(self, path: str) -> int:
-        """Processes killed for want of memory since the cgroup was made."""
+    def oom_kills(self, path: str) -> int | None:
+        """Processes killed for want of memory since the cgroup was made; None when it is gone. On v2 those of cgroups
+        below it count as well, and stay counted when such a cgroup is gone."""
 
     def stats(self, path: str) -> CgroupStats | None:
         """The counters of the cgroup with all below it."""
@@ -200,6 +204,9 @@ class CgroupDriver(Protocol):
     def kernel_path(self, parent: str, container_id: str = "") -> str:
         """Where the kernel has the cgroup of `parent`, or of the container below it."""
 
+    def path_of(self, pid: int) -> str:
+        """Where the kernel has the cgroup that a process is in; '' when it is gone, and on v1, which has several."""
+
     def missing_parents(self, parent: str) -> tuple[str, ...]:
         """The directories that `create_parent` would make now, outermost first."""
 
@@ -224,8 +231,17 @@ class CgroupDriver(Protocol):
     def save(self, path: str, resources: LinuxResources) -> dict[str, str]:
         """What is in the files that an update to `resources` writes, by name: what `restore` takes to undo it."""
 
+    def as_resources(self, saved: Mapping[str, str]) -> LinuxResources:
+        """What was saved, in a runtime's words, as far as there are: for systemd, which keeps limits of its own."""
+
     def restore(self, path: str, saved: Mapping[str, str]) -> None:
         """Write saved contents back. A cgroup that is gone: success. Raises InvalidArgument for a refusal."""
+
+    async def discard_parent(self, parent: str, sandbox_id: str) -> None:
+        """Have systemd forget the slice of a pod that asked for no parent. Anything else, or one that is gone: success.
+
+        Raises ProcessFailed when systemd refuses.
+        """
 
     async def kill_all(self, path: str, *, timeout_s: float = 10.0) -> None:
         """SIGKILL every process in the cgroup and below it until there is none. Raises DeadlineExceeded."""
@@ -240,8 +256,8 @@ class CgroupDriver(Protocol):
     def set_frozen(self, path: str, *, frozen: bool) -> None:
         """Freeze or thaw the cgroup and all below it."""
 
-    def oom_kills(self, path: str) -> int:
-        """How many processes in the cgroup the kernel has killed for want of memory; 0 when it is gone."""
+    def oom_kills(self, path: str) -> int | None:
+        """See `Kernel`."""
 
     def stats(self, path: str) -> CgroupStats | None:
         """The counters of the cgroup with all below it; None when it is gone."""

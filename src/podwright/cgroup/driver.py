@@ -1,7 +1,8 @@
 """The `CgroupDriver`: names by one naming, directories and counters by one kernel layout.
 
-With systemd's naming the slices and scopes are systemd's: the OCI runtime asks for a scope, systemd makes its slice
-and drops it when it is empty. So there `create_parent` makes nothing, and limits of a pod are the slice's owner's.
+With systemd's naming the slices and scopes are systemd's: the OCI runtime asks for a scope, and systemd makes its
+slice. So there `create_parent` makes nothing, and limits of a pod are the slice's owner's. A scope goes with its last
+process, a slice stays until somebody stops it: `discard_parent` does, with those that no kubelet knows of.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from podwright.cgroup import files
 from podwright.cgroup import naming as names
 from podwright.cgroup.base import CgroupStats, Kernel, Limits, Naming, Version
 from podwright.cgroup.details import CgroupDetails
+from podwright.linux.process import run
 from podwright.oci.runtime_spec import LinuxResources
 
 log = get_logger(__name__)
 
 _KILL_AGAIN_S = 0.1
+_SYSTEMCTL_TIMEOUT_S = 30.0
 
 
 class Cgroups:
@@ -48,7 +51,7 @@ class Cgroups:
     def pod_parent(self, asked: str, sandbox_id: str) -> str:
         if not asked:
             if self.naming == "systemd":
-                return self._default_parent
+                return names.slice_below(self._default_parent, sandbox_id)
             return f"{self._default_parent}/{sandbox_id}"
         if names.is_slice(asked) != (self.naming == "systemd") and not self._warned:
             self._warned = True
@@ -69,6 +72,13 @@ class Cgroups:
         if not container_id:
             return path
         return f"{path}/{names.scope_of(container_id) if self.naming == 'systemd' else container_id}"
+
+    def path_of(self, pid: int) -> str:
+        if self.version != "v2":
+            return ""
+        line = (files.read(f"/proc/{pid}/cgroup") or b"").decode().strip()  # cgroups(7): 0::PATH
+        path = line.removeprefix("0::")
+        return "" if ".." in path.split("/") else path
 
     def missing_parents(self, parent: str) -> tuple[str, ...]:
         if self.naming == "systemd":
@@ -120,6 +130,12 @@ class Cgroups:
                     _rmdir(directory)
         return tuple(reversed(left))
 
+    async def discard_parent(self, parent: str, sandbox_id: str) -> None:
+        if self.naming != "systemd" or parent != names.slice_below(self._default_parent, sandbox_id):
+            return
+        if any(os.access(directory, os.F_OK) for directory in self._kernel.directories(names.expand_slice(parent))):
+            await run(["systemctl", "stop", parent], timeout_s=_SYSTEMCTL_TIMEOUT_S)
+
     def processes(self, path: str) -> list[int]:
         return self._kernel.processes(path)
 
@@ -133,8 +149,18 @@ class Cgroups:
         self._kernel.set_limits(path, limits)
 
     def save(self, path: str, resources: LinuxResources) -> dict[str, str]:
-        found = {name: files.read(self._kernel.file(path, name)) for name in self._kernel.written_by(resources)}
+        found = {name: self._content(path, name) for name in self._kernel.written_by(resources)}
         return {name: content.decode().strip() for name, content in found.items() if content is not None}
+
+    def _content(self, path: str, name: str) -> bytes | None:
+        """A cpuset of v2 that is empty has its parent's; it can't be emptied again while there are processes in it."""
+        content = files.read(self._kernel.file(path, name))
+        if content is not None and not content.strip() and name.startswith("cpuset."):
+            return files.read(self._kernel.file(path, f"{name}.effective")) or content
+        return content
+
+    def as_resources(self, saved: Mapping[str, str]) -> LinuxResources:
+        return self._kernel.as_resources(saved)
 
     def restore(self, path: str, saved: Mapping[str, str]) -> None:
         """In rounds, since one value may have to wait for another: memory+swap is never below memory."""
@@ -176,7 +202,7 @@ class Cgroups:
     def set_frozen(self, path: str, *, frozen: bool) -> None:
         self._kernel.set_frozen(path, frozen=frozen)
 
-    def oom_kills(self, path: str) -> int:
+    def oom_kills(self, path: str) -> int | None:
         return self._kernel.oom_kills(path)
 
     def stats(self, path: str) -> CgroupStats | None:

@@ -61,6 +61,11 @@ def kernel_path_of(cgroups_path: str) -> str:
     return check_path(cgroups_path)
 
 
+def slice_below(parent: str, name: str) -> str:
+    """A slice inside the slice `parent`: its path is in its name."""
+    return f"{parent.removesuffix(_SLICE)}-{name.replace('-', '_')}{_SLICE}"
+
+
 def scope_of(container_id: str) -> str:
     """The unit that an OCI runtime makes of `SLICE:podwright:ID`."""
     return f"{SCOPE_PREFIX}-{container_id}.scope"

@@ -87,6 +87,10 @@ class CgroupV1:
             names += [name for name, value in (("cpuset.cpus", cpu.cpus), ("cpuset.mems", cpu.mems)) if value]
         return names
 
+    def as_resources(self, saved: Mapping[str, str]) -> LinuxResources:
+        """Nothing: systemd leaves v1's files alone when it reloads."""
+        return LinuxResources()
+
     def processes(self, path: str) -> list[int]:
         return [pid for directory in files.below(self._membership + path) for pid in files.read_pids(directory)]
 
@@ -114,8 +118,9 @@ class CgroupV1:
         """The freezer's state holds for the children too."""
         _set_frozen(self._at("freezer", path), frozen=frozen)
 
-    def oom_kills(self, path: str) -> int:
-        return (files.read_table(self._at("memory", path) + "/memory.oom_control") or {}).get(b"oom_kill", 0)
+    def oom_kills(self, path: str) -> int | None:
+        table = files.read_table(self._at("memory", path) + "/memory.oom_control")
+        return None if table is None else table.get(b"oom_kill", 0)
 
     def details(self, path: str) -> CgroupDetails:
         return details.v1(partial(self.file, path))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from podwright.cgroup.base import CgroupStats, CpuStats, Limits, MemoryStats, Sw
 from podwright.cgroup.details import CgroupDetails
 from podwright.cgroup.pressure import read_pressure
 from podwright.cgroup.signals import kill_members
-from podwright.oci.runtime_spec import LinuxResources
+from podwright.oci.runtime_spec import Cpu, LinuxResources, Memory
 
 _MICROSECOND_NS = 1000
 
@@ -86,6 +87,20 @@ class CgroupV2:
             names += [name for name, value in (("cpuset.cpus", cpu.cpus), ("cpuset.mems", cpu.mems)) if value]
         return [*names, *(name for name in resources.unified if name not in names)]
 
+    def as_resources(self, saved: Mapping[str, str]) -> LinuxResources:
+        cpu = Cpu(cpus=saved.get("cpuset.cpus", ""), mems=saved.get("cpuset.mems", ""))
+        if weight := saved.get("cpu.weight"):
+            cpu.shares = shares_of(int(weight))
+        if bandwidth := saved.get("cpu.max"):
+            quota, period = bandwidth.split()
+            cpu.quota, cpu.period = _or_unlimited(quota), int(period)
+        memory = _or_unlimited(saved["memory.max"]) if "memory.max" in saved else None
+        swap = _or_unlimited(saved.get("memory.swap.max", "max"))
+        with_swap = -1 if memory is None or -1 in (memory, swap) else memory + swap
+        return LinuxResources(
+            cpu=None if cpu == Cpu() else cpu, memory=None if memory is None else Memory(limit=memory, swap=with_swap)
+        )
+
     def processes(self, path: str) -> list[int]:
         return [pid for directory in files.below(self._mount + path) for pid in files.read_pids(directory)]
 
@@ -104,8 +119,9 @@ class CgroupV2:
         except FileNotFoundError:
             return
 
-    def oom_kills(self, path: str) -> int:
-        return (files.read_table(f"{self._mount}{path}/memory.events") or {}).get(b"oom_kill", 0)
+    def oom_kills(self, path: str) -> int | None:
+        table = files.read_table(f"{self._mount}{path}/memory.events")
+        return None if table is None else table.get(b"oom_kill", 0)
 
     def details(self, path: str) -> CgroupDetails:
         return details.v2(partial(self.file, path))
@@ -122,6 +138,15 @@ class CgroupV2:
 def weight_of(shares: int) -> int:
     """cpu.shares 2 to 262144 onto cpu.weight 1 to 10000, as the OCI runtimes do."""
     return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
+
+
+def shares_of(weight: int) -> int:
+    """The least cpu.shares that `weight_of` makes `weight` of."""
+    return 2 + -(-(weight - 1) * 262142 // 9999)
+
+
+def _or_unlimited(value: str) -> int:
+    return -1 if value == "max" else int(value)
 
 
 def _or_max(value: int | None) -> str | None:

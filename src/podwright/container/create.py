@@ -107,6 +107,7 @@ async def _bring_up(
     on.containers.update(
         container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal,
         user=ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups)),
+        cgroup=on.cgroups.path_of(created.process.pid) or container.record.cgroup,
         pid=created.process.pid, pid_start_time=created.process.start_time,
         monitor_pid=created.monitor.pid, monitor_start_time=created.monitor.start_time,
     )  # fmt: skip

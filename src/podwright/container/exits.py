@@ -13,6 +13,7 @@ from podwright.base.log import get_logger, log_context
 from podwright.base.tasks import Tasks
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
+from podwright.container.oom import OomKills
 from podwright.monitor.base import Exit, Monitored
 from podwright.nri.base import Event
 
@@ -27,12 +28,14 @@ class Exits:
         self._tasks = tasks
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._ended: dict[str, asyncio.Event] = {}
+        self._oom = OomKills(on)
 
     def watch(self, container: Container) -> None:
         """Start watching a container that has a process."""
         if container.id in self._watchers or container.finished:
             return
         self._ended[container.id] = asyncio.Event()
+        self._oom.watch(container)
         self._watchers[container.id] = self._tasks.start(self._watch(container), name=f"watch {container.id[:13]}")
 
     async def _watch(self, container: Container) -> None:
@@ -73,11 +76,12 @@ class Exits:
 
     def _explain(self, container: Container, ended: Exit) -> tuple[str, str]:
         """Reason and message in the kubelet's words. OOM kills that the first process survived don't count."""
+        oom_killed = self._oom.killed(container)
         if ended.lost:
             return "Error", "the monitor died before the container did: its exit code is not known"
         if ended.exit_code == 0:
             return "Completed", ""
-        if ended.oom_hint or self._on.cgroups.oom_kills(container.record.cgroup) > 0:
+        if ended.oom_hint or oom_killed:
             return "OOMKilled", "a process of the container was killed because its memory limit was reached"
         return "Error", ""
 
@@ -93,6 +97,8 @@ class Exits:
             watcher.cancel()
         if (event := self._ended.pop(container_id, None)) is not None:
             event.set()
+        if (container := self._on.containers.find_or_none(container_id)) is not None:
+            self._oom.forget(container)
 
 
 def monitored(on: Collaborators, container: Container) -> Monitored:

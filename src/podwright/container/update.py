@@ -142,10 +142,12 @@ async def undo_update(on: Collaborators, container: Container) -> None:
 
 
 async def _tell_systemd(on: Collaborators, container: Container, saved: Mapping[str, str]) -> None:
-    """systemd keeps limits of its own, and writes them again when it reloads: a runtime tells it. Files are what counts
-    until then, so a failure is no failure."""
-    values = {name: value for name, value in saved.items() if value}
+    """systemd keeps limits of its own, for the scope, and writes them again when it reloads: a runtime tells it. Then
+    the files are written all the same, so a failure is no failure."""
+    resources = on.cgroups.as_resources(saved)
+    if resources == LinuxResources():
+        return
     try:
-        await on.handlers.runtime(container.record.handler).update(container.id, LinuxResources(unified=values))
+        await on.handlers.runtime(container.record.handler).update(container.id, resources)
     except PodwrightError as error:
         log.warning("systemd was not told the limits that are restored", error=str(error))

@@ -19,6 +19,7 @@ log = get_logger(__name__)
 _PREFERRED = ("crun", "runc")
 # Runtimes whose containers are plain processes of this kernel; gVisor's and virtual machines' are not.
 _PLAIN = frozenset({"crun", "runc", "youki"})
+_SYSTEMD_CGROUP = "--systemd-cgroup"
 # Runtimes whose `exec` gives the process our own pipes and ends when it does.
 _ENDS_WITH_ITS_PROCESS = frozenset({"crun"})
 
@@ -64,10 +65,12 @@ class Handlers:
     """All handlers of this node. `runtime(name)` gives the driver; the empty name is the default handler.
 
     `state_root` is a directory of the daemon's run directory: a state directory for each handler, and scratch files.
+    `systemd_cgroups`: cgroups paths are systemd's (`SLICE:PREFIX:NAME`), and runtimes are told so.
     """
 
-    def __init__(self, settings: Settings, state_root: Path) -> None:
+    def __init__(self, settings: Settings, state_root: Path, *, systemd_cgroups: bool = False) -> None:
         self._settings, self._state_root = settings, state_root
+        self._cgroup_options = (_SYSTEMD_CGROUP,) if systemd_cgroups else ()
         self._hybrid = hybrid.needed()
         self._runtimes: dict[str, CliRuntime] = {}
         self._known: dict[str, HandlerSettings] = {
@@ -148,7 +151,7 @@ class Handlers:
         for directory in (root, scratch):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return CliRuntime(
-            program, root, scratch, options=settings.options, create_command=command,
+            program, root, scratch, options=(*self._cgroup_options, *settings.options), create_command=command,
             plain_processes=program.name in _PLAIN, timeout_s=self._settings.timeout_s,
             exec_reaper=None if program.name in _ENDS_WITH_ITS_PROCESS else find_program("conmon"),
         )  # fmt: skip

@@ -18,7 +18,7 @@ async def remove_sandbox(on: Collaborators, sandbox: Sandbox) -> None:
         directory = on.layout.sandbox(sandbox.id)
         mounts.unmount_tree(directory)
         remove_tree(directory)
-        remove_cgroups(on, sandbox)
+        await remove_cgroups(on, sandbox)
         if sandbox.record.ready_at:
             await on.plugins.after(Event.REMOVE_POD_SANDBOX, sandbox.id)
         on.sandboxes.remove(sandbox.id)

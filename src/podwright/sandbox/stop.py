@@ -39,6 +39,7 @@ def unpin(on: Collaborators, sandbox: Sandbox) -> None:
     namespaces.unpin([on.layout.namespace(sandbox.id, kind) for kind in sandbox.record.pinned])
 
 
-def remove_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
+async def remove_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
     """Remove the cgroups that this pod made (not the kubelet's), empty ones only."""
     on.cgroups.remove(sandbox.record.made_cgroups)
+    await on.cgroups.discard_parent(sandbox.record.cgroup_parent, sandbox.id)

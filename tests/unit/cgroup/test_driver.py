@@ -37,13 +37,13 @@ def test_cgroupfs_names(tmp_path: Path) -> None:
 
 def test_systemd_names(tmp_path: Path) -> None:
     driver = systemd(tmp_path)
-    assert driver.pod_parent("", "abc") == "podwright.slice"
+    assert driver.pod_parent("", "abc") == "podwright-abc.slice"
     parent = driver.pod_parent("kubepods-podX.slice", "abc")
     assert driver.container_path(parent, "c1") == "kubepods-podX.slice:podwright:c1"
     assert driver.kernel_path(parent) == "/kubepods.slice/kubepods-podX.slice"
     assert driver.kernel_path(parent, "c1") == "/kubepods.slice/kubepods-podX.slice/podwright-c1.scope"
     assert driver.missing_parents(parent) == driver.create_parent(parent) == ()
-    assert systemd(tmp_path, "pods.slice").pod_parent("", "abc") == "pods.slice"
+    assert systemd(tmp_path, "pods.slice").pod_parent("", "abc") == "pods-abc.slice"
 
 
 def test_the_other_drivers_syntax_is_translated(tmp_path: Path) -> None:
@@ -125,13 +125,15 @@ def test_what_an_update_writes_is_saved_and_restored_on_v2(tmp_path: Path) -> No
     contents = {
         "memory.max": "max", "memory.swap.max": "0", "cpu.weight": "30", "cpu.max": "max 100000", "cpuset.cpus": "",
         "hugetlb.2MB.max": "max", "memory.high": "70",
+        "cpuset.cpus.effective": "0-1",
     }  # fmt: skip
     (tmp_path / "c").mkdir()
     for name, content in contents.items():
         (tmp_path / "c" / name).write_text(content + "\n")
     driver = systemd(tmp_path)
+    inherited = contents.pop("cpuset.cpus.effective")
+    contents["cpuset.cpus"] = inherited
     assert driver.save("/c", CHANGE) == contents
-    assert driver.save("/c", LinuxResources(cpu=Cpu(cpus="1"))) == {"cpuset.cpus": ""}
     (tmp_path / "c" / "cpu.max").write_text("1 2\n")
     driver.restore("/c", contents)
     assert (tmp_path / "c" / "cpu.max").read_text() == "max 100000\n"

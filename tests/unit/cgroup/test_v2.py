@@ -8,7 +8,8 @@ import pytest
 
 from podwright.base.errors import InvalidArgument
 from podwright.cgroup.base import CpuStats, Limits, Pressure, PressureStats, SwapStats
-from podwright.cgroup.v2 import CgroupV2, weight_of
+from podwright.cgroup.v2 import CgroupV2, shares_of, weight_of
+from podwright.oci.runtime_spec import Cpu, LinuxResources, Memory
 from tests.unit.cgroup import trees
 
 PRESSURE = PressureStats(Pressure(1.5, 0.25, 0.0, 12345), Pressure(0.5, 0.0, 0.0, 678))
@@ -66,7 +67,7 @@ def test_a_kernel_that_does_not_account_for_swap(tmp_path: Path) -> None:
 def test_a_cgroup_that_is_gone(tmp_path: Path) -> None:
     kernel = CgroupV2(trees.v2(tmp_path, "/a"))
     assert kernel.stats("/b") is None
-    assert kernel.oom_kills("/b") == 0
+    assert kernel.oom_kills("/b") is None
     assert kernel.processes("/b") == []
     kernel.kill("/b")
     kernel.set_frozen("/b", frozen=True)
@@ -100,3 +101,24 @@ def test_limits_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("shares", "weight"), [(0, 1), (2, 1), (1024, 39), (262144, 10000), (10**9, 10000)])
 def test_shares_become_weights(shares: int, weight: int) -> None:
     assert weight_of(shares) == weight
+
+
+@pytest.mark.parametrize("weight", [1, 2, 39, 100, 9999, 10000])
+def test_shares_are_found_again(weight: int) -> None:
+    assert weight_of(shares_of(weight)) == weight
+
+
+@pytest.mark.parametrize(
+    ("saved", "expected"),
+    [
+        ({}, LinuxResources()),
+        ({"memory.high": "5", "hugetlb.2MB.max": "max"}, LinuxResources()),
+        ({"memory.max": "max", "memory.swap.max": "max"}, LinuxResources(memory=Memory(limit=-1, swap=-1))),
+        ({"memory.max": "64", "memory.swap.max": "36"}, LinuxResources(memory=Memory(limit=64, swap=100))),
+        ({"memory.max": "64"}, LinuxResources(memory=Memory(limit=64, swap=-1))),
+        ({"cpu.max": "max 100000"}, LinuxResources(cpu=Cpu(quota=-1, period=100000))),
+        ({"cpu.weight": "1", "cpuset.cpus": "0-1"}, LinuxResources(cpu=Cpu(shares=2, cpus="0-1"))),
+    ],
+)
+def test_saved_files_in_a_runtimes_words(saved: dict[str, str], expected: LinuxResources) -> None:
+    assert CgroupV2("/nowhere").as_resources(saved) == expected

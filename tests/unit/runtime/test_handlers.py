@@ -105,3 +105,10 @@ def test_hybrid_hosts(tmp_path: Path, installed: Path, monkeypatch: pytest.Monke
     assert command.path.name == "unshare"
     assert command.global_args[-3:] == (str(crun), "--root", str(tmp_path / "state/crun"))
     assert handlers.runtime("runc").command.path.name == "runc"
+
+
+def test_runtimes_are_told_of_systemds_cgroups(tmp_path: Path, installed: Path) -> None:
+    program(installed, "runc")
+    told = Handlers(Settings(), tmp_path / "state", systemd_cgroups=True).runtime("").command
+    assert "--systemd-cgroup" in told.global_args
+    assert "--systemd-cgroup" not in make(tmp_path).runtime("").command.global_args

@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint unit root proto bench conformance clean help
+.PHONY: setup demo test lint unit root proto bench conformance machine clean help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -32,5 +32,8 @@ bench: setup ## Podwright (crun, runc) against Debian's containerd on the same w
 conformance: setup ## critest against a daemon of its own; CRITEST names the binary
 	@scripts/conformance
 
+machine: setup ## tests of cgroup v2 and systemd, in a machine by QEMU that has both; PYTEST="-k oom" selects
+	@scripts/machine $(PYTEST)
+
 clean: ## remove what the targets above made in the checkout
-	rm -rf $(VENV) .demo .bench .conformance .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .bench .conformance .machine .mypy_cache .ruff_cache .pytest_cache

@@ -287,19 +287,6 @@ async def test_a_pod_whose_network_failed_leaves_no_port(site: Site, network: Cn
     assert await rules("70000") == []
 
 
-async def test_many_pods_at_the_same_time(site: Site, network: CniNetwork) -> None:
-    ports = [37001 + number for number in range(12)]
-    pods = [await site.pod(port_mappings=(PortMapping("tcp", 80, port),)) for port in ports]
-    results = await asyncio.gather(*(network.add(pod) for pod in pods))
-    leads_to = {forward.host_port: forward.address for result in results for forward in result.forwards[:1]}
-    shown = "".join(await rules(" : "))
-    assert sorted(leads_to) == ports
-    for port, address in leads_to.items():
-        assert f"tcp . {port} : {address} . 80" in shown
-    await asyncio.gather(*(network.delete(pod, result) for pod, result in zip(pods, results, strict=True)))
-    assert not [port for port in ports if f"tcp . {port} :" in "".join(await rules(" : "))]
-
-
 async def test_a_cancelled_pod_leaves_no_port(site: Site, network: CniNetwork) -> None:
     for moment in range(12):
         pod = await site.pod(port_mappings=(PortMapping("tcp", 80, 36998),))

@@ -107,7 +107,7 @@ async def _bring_up(
     on.containers.update(
         container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal,
         user=ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups)),
-        cgroup=on.cgroups.path_of(created.process.pid) or container.record.cgroup,
+        cgroup=_cgroup_of(on, container, created.process.pid),
         pid=created.process.pid, pid_start_time=created.process.start_time,
         monitor_pid=created.monitor.pid, monitor_start_time=created.monitor.start_time,
     )  # fmt: skip
@@ -231,6 +231,12 @@ def launch_of(on: Collaborators, container: Container, *, in_userns: bool) -> La
         container_id=container.id, name=config.metadata.name, bundle=on.layout.bundle(container.id),
         command=command, log_path=log_path, stdin=config.stdin, stdin_once=config.stdin_once, terminal=config.tty,
     )  # fmt: skip
+
+
+def _cgroup_of(on: Collaborators, container: Container, pid: int) -> str:
+    """The container's cgroup, or the one in it that the runtime (crun, in a systemd scope) put its processes into."""
+    expected, found = container.record.cgroup, on.cgroups.path_of(pid)
+    return found if found.startswith(f"{expected}/") else expected
 
 
 def _target_pid(on: Collaborators, sandbox: SandboxFacts, container: Container) -> int:

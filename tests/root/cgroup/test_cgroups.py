@@ -198,7 +198,7 @@ async def test_cpu_is_counted(group: Group) -> None:
     assert times is not None
     assert times.user_ns > 0
     if group.driver.version == "v2":
-        # v1 samples user time at ticks, apart from the exact usage: on a busy machine they differ by any number of them.
+        # v1 samples user time at ticks, apart from the exact usage: on a busy machine they differ by several.
         assert stats.cpu.usage_ns >= times.user_ns
         assert stats.cpu.pressure is None or stats.cpu.pressure.some.total_us >= 0
 

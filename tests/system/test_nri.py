@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +491,26 @@ def test_a_plugin_that_hangs_is_dropped_and_pods_go_on(hasty: Daemon) -> None:
         fine.wait_for("StartContainer")
         go_on.set()
     assert "RunPodSandbox was not answered within 0.3 s" in hasty.log_tail()
+
+
+def test_a_validator_that_is_lost_on_the_way_is_a_veto(hasty: Daemon) -> None:
+    go_on = threading.Event()
+
+    def hang(request: Any) -> None:
+        go_on.wait(20)
+
+    pod = hasty.run_pod(annotations={"required-plugins.noderesource.dev/container.other": "[guard]"})
+    both = bits(pb.CREATE_CONTAINER, pb.VALIDATE_CONTAINER_ADJUSTMENT)
+    for name, events, words in (
+        ("main", both, "did not answer"),
+        ("other", bits(pb.CREATE_CONTAINER), "not connected"),
+    ):
+        with plugin(nri(hasty), "guard", events=events, handlers={"CreateContainer": hang}):
+            config = container_config(name, "sleep", "0")
+            assert words in refused(partial(hasty.create, pod, config))[1]
+            go_on.set()
+        go_on.clear()
+    assert hasty.containers() == []
 
 
 def test_a_plugin_that_hangs_while_joining_holds_nothing_up(hasty: Daemon) -> None:

@@ -118,15 +118,14 @@ class Hub:
         original = pb.ValidateContainerAdjustmentRequest(pod=node.pod(container.pod_sandbox_id), container=container)
         request = pb.CreateContainerRequest(pod=original.pod, container=container)
         async with self._turn:
-            validate.check_required(self._settings, request.pod, container.name, [p.name for p in self._asked()])
-            result = Adjustments(request)
-            for plugin in self._asked():
+            result, asked = Adjustments(request), self._asked()
+            for plugin in asked:
                 method = _METHODS[pb.CREATE_CONTAINER]
                 answer = await plugin.ask(method, pb.CREATE_CONTAINER, request, pb.CreateContainerResponse)
                 original.plugins.add(name=plugin.base_name, index=plugin.index)
                 if answer is not None:
                     result.apply(plugin.name, answer)
-            await self._validate(original, result)
+            await self._validate(original, result, asked)
         if not result.total.ByteSize() and not result.updates:
             return spec
         wanted = await self._adjusted(spec, result.total)
@@ -137,9 +136,8 @@ class Hub:
         host = self._host()
         if names := [device.name for device in adjust.CDI_devices]:
             spec = with_devices(spec, await in_thread(host.cdi_edits, names))
-        return adjusted(
-            spec, adjust, oom_score_adj_min=host.oom_score_adj_min, may_raise_limits=host.may_raise_limits
-        )  # fmt: skip
+        minimum, may_raise = host.oom_score_adj_min, host.may_raise_limits
+        return adjusted(spec, adjust, oom_score_adj_min=minimum, may_raise_limits=may_raise)
 
     async def update(self, container_id: str, resources: LinuxResources) -> LinuxResources:
         if not self._plugins:
@@ -204,10 +202,15 @@ class Hub:
             container = node.container(container_id)
             validate.check_required(self._settings, node.pod(container.pod_sandbox_id), container.name, [])
 
-    async def _validate(self, request: pb.ValidateContainerAdjustmentRequest, result: Adjustments) -> None:
-        """The built-in rules, then every plugin that wants to; a validator that fails to answer is a veto."""
+    async def _validate(
+        self, request: pb.ValidateContainerAdjustmentRequest, result: Adjustments, asked: list[Plugin]
+    ) -> None:
+        """The built-in rules, then every plugin that wants to. One that was lost while it was asked is missed where it
+        is required, and a validator that was, or that fails to answer, is a veto."""
+        connected = [plugin.name for plugin in asked if plugin.connected]
+        validate.check_required(self._settings, request.pod, request.container.name, connected)
         validate.check(self._settings, request.container, result.owners)
-        validators = [plugin for plugin in self._asked() if plugin.wants(pb.VALIDATE_CONTAINER_ADJUSTMENT)]
+        validators = [plugin for plugin in asked if plugin.wants(pb.VALIDATE_CONTAINER_ADJUSTMENT)]
         if not validators:
             return
         request.adjust.CopyFrom(result.total)

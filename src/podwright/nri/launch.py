@@ -43,7 +43,6 @@ class Launcher:
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings, self._hub = settings, hub
         self._tasks = Tasks("nri plugin")
-        self._processes: list[Process] = []
 
     async def start(self) -> None:
         """Start them, and wait until each has joined or was given up. What can't be started is a warning."""
@@ -69,7 +68,6 @@ class Launcher:
             return
         finally:
             theirs.close()
-        self._processes.append(process)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         self._tasks.start(self._serve(plugin, process, reader, writer, joined), name=plugin.path.name)
         await joined.wait()

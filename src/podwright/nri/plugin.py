@@ -31,7 +31,7 @@ _INDEX = re.compile(r"[0-9][0-9]\Z")
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,128}\Z")
 _ALL_EVENTS = (1 << (pb.LAST - 1)) - 1
 _BACKLOG_LIMIT = 10_000
-# What plugins built before NRI 0.10 are told by StateChange; of other things that they don't know they say nothing.
+# What plugins built before NRI 0.12 are told by StateChange; of other things that they don't know they say nothing.
 _BY_STATE_CHANGE = frozenset(
     {
         pb.RUN_POD_SANDBOX, pb.POST_UPDATE_POD_SANDBOX, pb.STOP_POD_SANDBOX, pb.REMOVE_POD_SANDBOX,
@@ -85,9 +85,7 @@ class Plugin:
             raise Refused(f"events {events:#x}: NRI {NRI_VERSION} has no such events")
         self._events = events or _ALL_EVENTS
 
-    async def synchronize(
-        self, pods: list[pb.PodSandbox], containers: list[pb.Container]
-    ) -> list[pb.ContainerUpdate]:  # fmt: skip
+    async def synchronize(self, pods: list[pb.PodSandbox], containers: list[pb.Container]) -> list[pb.ContainerUpdate]:
         """Tell what there is, in as many messages as it needs. Raises Refused, and what the connection does."""
         messages = pages(pods, containers)
         for message in messages:
@@ -95,7 +93,7 @@ class Plugin:
                 "Synchronize", message, pb.SynchronizeResponse, timeout_s=self._settings.synchronize_timeout_s
             )
             if message.more and (answer.update or not answer.more):
-                raise Refused("the plugin does not take a list in parts (it was built with an NRI before 0.6)")
+                raise Refused("the plugin does not take a list in parts (it was built with an NRI before 0.7)")
         return list(answer.update)
 
     async def ask(self, method: str, event: int, request: Message, answer: type[M]) -> M | None:

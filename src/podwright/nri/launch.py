@@ -24,6 +24,7 @@ from podwright.nri.settings import Settings
 
 log = get_logger(__name__)
 
+STOP_TIMEOUT_S = 5.0
 CONFIG_LIMIT_BYTES = 1024 * 1024
 
 
@@ -86,7 +87,8 @@ class Launcher:
             await process.kill()
 
     async def stop(self) -> None:
-        """End them; each was told by the hub."""
+        """Wait until they are gone: the hub has ended their connections, and with its connection ends a program."""
+        await self._tasks.drain(STOP_TIMEOUT_S)
         await self._tasks.close()
 
 

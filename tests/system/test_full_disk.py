@@ -207,7 +207,8 @@ def test_everything_that_gives_space_back_works_on_a_full_disk(daemon: Daemon, d
         if where == "root":
             assert daemon.exec(running, "echo", "alive").stdout == b"alive\n"
         daemon.stop_container(running)
-        assert daemon.status(running).exit_code == 137
+        # What the first container's end gave back may be enough for the second one's exit code, or come too late.
+        assert daemon.status(running).exit_code in ((137,) if where == "root" else (137, 255))
         daemon.remove_container(running)
         daemon.remove_container(created)
         daemon.stop_pod(pod)

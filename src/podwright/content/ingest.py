@@ -16,7 +16,7 @@ from typing import Any
 
 from podwright.base.errors import Cancelled, DataLoss, PodwrightError
 from podwright.base.files import disk_error, fsync_directory
-from podwright.base.tasks import in_thread, shielded
+from podwright.base.tasks import shielded
 from podwright.linux.syscalls import SYNC_FILE_RANGE_WRITE, sync_file_range
 from podwright.oci.digest import Digest, digest_algorithm, finish, new_hasher
 
@@ -69,24 +69,18 @@ class Ingest:
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
 
-    @property
-    def path(self) -> Path:
-        """The file that holds the bytes up to `offset`."""
-        return self._blob if self.committed else self._partial
-
     # The writer's side.
 
     async def start(self) -> None:
         """Take over a blob that is there, or open the partial file and hash what it holds. For the store alone."""
-        try:
-            self.offset = self.received = await in_thread(self._open)
-        except OSError as error:
-            raise disk_error(error, self._partial) from error
+        self._start_thread(self._open)
+        await self._batch_written()
 
     def _open(self) -> int:
         if self._blob.exists():
             self.committed = True
-            return self._blob.stat().st_size
+            self.received = self._blob.stat().st_size
+            return self.received
         self._fd = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if os.fstat(self._fd).st_size > self.size:
             os.ftruncate(self._fd, 0)
@@ -94,6 +88,7 @@ class Ingest:
         while chunk := os.read(self._fd, _READ_BYTES):
             self._hasher.update(chunk)
             kept += len(chunk)
+        self.received = kept
         return kept
 
     async def write(self, chunk: bytes, *, source: str = "") -> None:
@@ -123,17 +118,16 @@ class Ingest:
             raise await self._reject(f"{self.size} bytes", f"{self.offset} bytes", source)
         if (got := finish(self._hasher, digest_algorithm(self.digest))) != self.digest:
             raise await self._reject(self.digest, got, source)
-        try:
-            await in_thread(self._publish)
-        except OSError as error:
-            raise self._fail(disk_error(error, self._blob)) from error
-        self.committed = True
-        self._wake()
+        self._start_thread(self._publish)
+        await self._batch_written()
 
-    def _publish(self) -> None:
+    def _publish(self) -> int:
+        """In a thread; no bytes are added."""
         os.fsync(self._fd)
         self._partial.rename(self._blob)
         fsync_directory(self._blob.parent)
+        self.committed = True
+        return 0
 
     async def discard(self) -> None:
         """Delete the partial file; the next ingest of the digest begins at 0."""
@@ -160,7 +154,9 @@ class Ingest:
                 os.close(self._fd)
                 if not (self.committed or (self.received and self.keeps_partial)):
                     self._partial.unlink(missing_ok=True)
-            if not self.committed:
+            if self.committed:
+                self._wake()
+            else:
                 self._fail(self._failure or IngestClosed(f"the download of {self.digest} was broken off"))
             await self._release()
 
@@ -168,7 +164,11 @@ class Ingest:
         await self._batch_written()
         if self._batch:
             batch, self._batch, self._batch_bytes = self._batch, [], 0
-            self._writing = asyncio.get_running_loop().run_in_executor(None, self._append, batch, self.offset)
+            self._start_thread(self._append, batch, self.offset)
+
+    def _start_thread(self, work: Callable[..., int], *arguments: Any) -> None:
+        """Whoever waits for it may be cancelled; the file is closed, and given to the next ingest, only after it."""
+        self._writing = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
     def _append(self, batch: list[bytes], offset: int) -> int:
         """In a thread: write and hash."""
@@ -222,7 +222,10 @@ class Ingest:
 
     def open_reader(self) -> int:
         """A descriptor of the file, read-only, position 0; it stays good when the file gets its final name."""
-        return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.open(self._partial, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return os.open(self._blob, os.O_RDONLY | os.O_CLOEXEC)
 
     async def wait_beyond(self, offset: int) -> int:
         """Wait until more than `offset` bytes can be read, or all of them; returns how many can.

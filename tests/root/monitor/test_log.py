@@ -56,7 +56,7 @@ async def test_rotations_under_load_lose_and_tear_nothing(bench: Bench) -> None:
             parts.append(log.with_name(f"{log.name}.{len(parts):03}"))
             break
     assert (await ended).exit_code == 0
-    assert len(parts) >= 10
+    assert len(parts) >= 3, "too few rotations to tell"
     parts += [log] if log.exists() else []
     expected = [b"%d" % number for number in range(1, count + 1)]
     assert lines(*parts, stream="stdout") == expected

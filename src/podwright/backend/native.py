@@ -47,7 +47,7 @@ class NativeBackend:
 
     def __init__(self, pods: SandboxCollaborators, containers: ContainerCollaborators, tasks: Tasks) -> None:
         self._pods, self._containers, self._tasks = pods, containers, tasks
-        self._pause = Pause(pods, containers.monitor)
+        self._pause = Pause(pods, containers.monitor, tasks)
         self._exits = Exits(containers, tasks)
         self._stopper = Stopper(containers, self._exits, tasks)
         self._stats = StatsReader(containers, tasks)

@@ -81,6 +81,8 @@ class Exits:
             return "Error", "the monitor died before the container did: its exit code is not known"
         if ended.exit_code == 0:
             return "Completed", ""
+        if lost := self._on.handlers.runtime(container.record.handler).lost(container.id):
+            return "Error", lost
         if ended.oom_hint or oom_killed:
             return "OOMKilled", "a process of the container was killed because its memory limit was reached"
         return "Error", ""

@@ -50,6 +50,7 @@ def sandbox_info(sandbox: Sandbox, layout: Layout) -> dict[str, str]:
         "directory": str(layout.sandbox(sandbox.id)),
         "namespaces": {kind: str(layout.namespace(sandbox.id, kind)) for kind in record.pinned},
         "ips": list(sandbox.ips),
+        "endedBecause": record.ended_because,
         "overhead": MessageToDict(sandbox.overhead),
         "resources": MessageToDict(sandbox.resources),
     }

@@ -99,6 +99,7 @@ class ExecRequest:
 
     `timeout_s` None: no limit. Output beyond `output_limit_bytes` a stream is read and thrown away.
     `drain_timeout_s`: how long to wait, after the process has ended, for output of children it left behind.
+    `options`: a driver's own, for its runtime's `exec`.
     """
 
     container_id: str
@@ -106,6 +107,7 @@ class ExecRequest:
     timeout_s: float | None = None
     output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
     drain_timeout_s: float = 1.0
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ class ExecResult:
 class InteractiveExec:
     """A process to run in a running container with somebody at its streams; `process.terminal`: on a terminal.
 
-    `drain_timeout_s` is that of `ExecRequest`. `hangup_timeout_s`: how long the process may go on after its client
-    went away, before it is killed; None: as long as it likes.
+    `drain_timeout_s` and `options` are those of `ExecRequest`. `hangup_timeout_s`: how long the process may go on after
+    its client went away, before it is killed; None: as long as it likes.
     """
 
     container_id: str
@@ -135,6 +137,7 @@ class InteractiveExec:
     streams: ProcessStreams
     drain_timeout_s: float = 1.0
     hangup_timeout_s: float | None = None
+    options: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):
@@ -156,9 +159,14 @@ class Runtime(Protocol):
       recovery, not status calls.
     * State is kept below the handler's state directory, so that two daemons on one machine don't meet.
 
+    A runtime with a kernel of its own (`own_kernel`) runs the pod's containers apart from the host: they have the
+    addresses of the pod's network, but none of the host's namespaces.
+
     Every method raises RuntimeFailed with the runtime's own words, DeadlineExceeded when the program hangs
     (it is killed then), ProgramMissing when it is not installed.
     """
+
+    own_kernel: bool
 
     @property
     def command(self) -> RuntimeCommand:
@@ -195,6 +203,10 @@ class Runtime(Protocol):
 
     async def delete(self, container_id: str, *, force: bool = False) -> None:
         """Forget the container and remove its cgroup; `force` kills it first. Unknown: success."""
+        ...
+
+    def lost(self, container_id: str) -> str:
+        """Why a container that has ended could not go on, where its own process is not to blame; else ''."""
         ...
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:

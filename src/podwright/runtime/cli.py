@@ -52,6 +52,8 @@ class CliRuntime:
     only when nobody holds its output any more.
     """
 
+    own_kernel = False
+
     def __init__(
         self,
         program: Path,
@@ -98,8 +100,12 @@ class CliRuntime:
         return RuntimeState(container_id, state.status, state.pid, Path(state.bundle))
 
     async def start(self, container_id: str) -> None:
+        await self._start(container_id)
+
+    async def _start(self, container_id: str, prefix: tuple[str, ...] = ()) -> None:
+        """`prefix`: a program, with arguments, that becomes the runtime."""
         try:
-            await self._verb("start", container_id)
+            await self._verb("start", container_id, prefix=prefix)
         except (RuntimeFailed, CommandNotRunnable) as error:
             state = await self.state(container_id)
             if state is None or state.status != "created":
@@ -147,6 +153,9 @@ class CliRuntime:
     def _knows(self, container_id: str) -> bool:
         """Whether the runtime has state of the container: all of them keep it in a directory of that name."""
         return (self._root / container_id).exists()
+
+    def lost(self, container_id: str) -> str:
+        return ""
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:
         # Its stdin, by a name that opens as a file in every runtime.
@@ -200,11 +209,13 @@ class CliRuntime:
             if state.status != wanted:
                 raise
 
-    async def _verb(self, verb: str, *arguments: str, container_id: str = "", stdin: bytes = b"") -> None:
+    async def _verb(
+        self, verb: str, *arguments: str, container_id: str = "", stdin: bytes = b"", prefix: tuple[str, ...] = ()
+    ) -> None:
         """Run one verb. `container_id` is for messages, where it isn't the first argument."""
         name = container_id or arguments[0]
         try:
-            await run([*self._argv, verb, *arguments], stdin=stdin, timeout_s=self._timeout_s)
+            await run([*prefix, *self._argv, verb, *arguments], stdin=stdin, timeout_s=self._timeout_s)
         except ProcessFailed as error:
             raise self._failure(verb, name, (error.stderr or error.stdout).decode(errors="replace")) from None
         except DeadlineExceeded as error:

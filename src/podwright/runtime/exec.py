@@ -142,7 +142,7 @@ async def exec_sync(
     out, err = Capture(request.output_limit_bytes), Capture(request.output_limit_bytes)
     timed_out = False
     try:
-        argv = exec_arguments(runtime, request.container_id, files, reaper)
+        argv = exec_arguments(runtime, request.container_id, files, reaper, options=request.options)
         stdin = empty_input()
         try:
             process = spawn(argv, stdin=stdin, stdout=out.write_fd, stderr=err.write_fd)

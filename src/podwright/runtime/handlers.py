@@ -12,11 +12,14 @@ from podwright.linux.process import find_program
 from podwright.runtime import hybrid
 from podwright.runtime.base import Features, RuntimeCommand
 from podwright.runtime.cli import CliRuntime
+from podwright.runtime.gvisor import GvisorRuntime
 from podwright.runtime.leftovers import end_leftovers
 
 log = get_logger(__name__)
 
 _PREFERRED = ("crun", "runc")
+# What is a handler without any configuration, wherever its program is.
+_WELL_KNOWN = (*_PREFERRED, "runsc")
 # Runtimes whose containers are plain processes of this kernel; gVisor's and virtual machines' are not.
 _PLAIN = frozenset({"crun", "runc", "youki"})
 _SYSTEMD_CGROUP = "--systemd-cgroup"
@@ -29,13 +32,23 @@ class HandlerSettings:
     """`[runtime.handlers.NAME]`: one RuntimeClass handler."""
 
     path: str = field(default="", metadata={"help": "The runtime's program: a path, or a word looked up in PATH."})
-    type: Literal["oci"] = field(default="oci", metadata={"help": "How it is driven; oci: runc's command line."})
+    type: Literal["", "oci", "gvisor"] = field(
+        default="",
+        metadata={
+            "help": "How it is driven. oci: runc's command line, a container at a time; gvisor: runsc, all containers "
+            "of a pod in one\nsentry; empty: gvisor for a program named runsc, else oci."
+        },
+    )
     root: Path | None = field(
         default=None, metadata={"help": "Where it keeps its state; default: a directory below the run directory."}
     )
     options: tuple[str, ...] = field(default=(), metadata={"help": "Arguments put before the verb, at every call."})
-    wants_sandbox_container: bool = field(
-        default=False, metadata={"help": "Whether a pod needs a sandbox container first (virtual machines)."}
+    wants_sandbox_container: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Whether each pod gets a sandbox container, which comes first and stays to the end; default: where "
+            "the\ntype needs it, gvisor."
+        },
     )
     allowed_annotations: tuple[str, ...] = field(
         default=(), metadata={"help": "Prefixes of reserved annotations that may reach this runtime all the same."}
@@ -54,7 +67,7 @@ class Settings:
         default="", metadata={"help": "The handler that an empty name means; empty: crun if it works here, else runc."}
     )
     handlers: dict[str, HandlerSettings] = field(
-        default_factory=dict, metadata={"help": "RuntimeClass handlers by name; crun and runc need no entry."}
+        default_factory=dict, metadata={"help": "RuntimeClass handlers by name; crun, runc and runsc need no entry."}
     )
     timeout_s: float = field(
         default=60.0, metadata={"help": "After how many seconds a call of a runtime is taken to hang, and is killed."}
@@ -75,7 +88,7 @@ class Handlers:
         self._runtimes: dict[str, CliRuntime] = {}
         self._known: dict[str, HandlerSettings] = {
             name: HandlerSettings(path=name)
-            for name in _PREFERRED
+            for name in _WELL_KNOWN
             if name not in settings.handlers and find_program(name) is not None
         }
         self._known.update(settings.handlers)
@@ -150,11 +163,21 @@ class Handlers:
         root, scratch = settings.root or self._state_root / name, self._scratch
         for directory in (root, scratch):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return CliRuntime(
+        driver = GvisorRuntime if self._is_gvisor(name) else CliRuntime
+        return driver(
             program, root, scratch, options=(*self._cgroup_options, *settings.options), create_command=command,
             plain_processes=program.name in _PLAIN, timeout_s=self._settings.timeout_s,
             exec_reaper=None if program.name in _ENDS_WITH_ITS_PROCESS else find_program("conmon"),
         )  # fmt: skip
+
+    def _is_gvisor(self, name: str) -> bool:
+        settings = self._known[name]
+        return settings.type == "gvisor" or (not settings.type and Path(settings.path or name).name == "runsc")
+
+    def wants_sandbox_container(self, handler: str) -> bool:
+        """Whether a pod of this handler has a sandbox container. Raises InvalidArgument for an unknown handler."""
+        wanted = self.settings(handler).wants_sandbox_container
+        return self._is_gvisor(handler or self._default) if wanted is None else wanted
 
     def _create_command(self, name: str, settings: HandlerSettings) -> RuntimeCommand:
         """What a monitor runs to create a container of this handler."""

@@ -37,7 +37,9 @@ async def exec_interactive(
     try:
         wiring = _wiring(request, scratch)
         try:
-            argv = exec_arguments(runtime, request.container_id, files, reaper, options=wiring.options)
+            argv = exec_arguments(
+                runtime, request.container_id, files, reaper, options=(*wiring.options, *request.options)
+            )
             process = spawn(argv, stdin=wiring.stdin, stdout=wiring.stdout, stderr=wiring.stderr)
             wiring.spawned()
             code = exit_code(await _attended(process, wiring, files, request))

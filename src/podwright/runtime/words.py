@@ -14,6 +14,7 @@ from podwright.runtime.base import CommandNotRunnable, RuntimeFailed
 
 _MISSING = re.compile(
     r"executable file .*not found|not found in \$PATH|exec:? .*: stat .*no such file|exec .*no such file or directory"
+    r"|failed to load .*: no such file or directory"
 )
 _NOT_EXECUTABLE = re.compile(
     r"exec(utable|ve|:| /).*(permission denied|operation not permitted|exec format error|is a directory)"

@@ -33,7 +33,8 @@ SandboxKey = tuple[str, str, str, int]
 class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is stored of a pod. Times are nanoseconds since the epoch, 0 where it has not happened.
 
-    `overhead`, `resources`: the pod's size since the last update, None before one.
+    `overhead`, `resources`: the pod's size since the last update, None before one. `sandbox_container`: its handler
+    wants one. `ended_because`: why the pod is not ready though nobody stopped it.
     """
 
     id: str
@@ -53,8 +54,10 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     network_released_at: int = 0
     pause_pid: int = 0
     pause_start_time: int = 0
+    sandbox_container: bool = False
     ready_at: int = 0
     stopped_at: int = 0
+    ended_because: str = ""
     overhead: bytes | None = None
     resources: bytes | None = None
 

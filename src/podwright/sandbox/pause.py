@@ -1,13 +1,15 @@
-"""The sandbox container: a process that holds a shared PID namespace, for pods that ask for one.
+"""The sandbox container: a process that holds a shared PID namespace, for pods that ask for one, or the kernel or
+machine that a pod's containers run in, for handlers that want one.
 
-Pods without a shared PID namespace have none: their namespaces are pinned. The process is catatonit in its
-pause mode, which reaps what the pod's containers orphan; its file system holds that one program, read-only.
+Other pods have none: their namespaces are pinned. The process is catatonit in its pause mode, which reaps what the
+pod's containers orphan; its file system holds that one program, read-only. When it ends by itself the pod has ended.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +17,24 @@ import msgspec
 
 from podwright.base.errors import FailedPrecondition
 from podwright.base.files import remove_tree, write_plain
+from podwright.base.log import get_logger, log_context
+from podwright.base.tasks import Tasks
+from podwright.container.spec.annotations import sandbox_annotations
 from podwright.container.spec.userns import oci_mappings
 from podwright.criapi import api_pb2 as pb
 from podwright.linux import mounts
 from podwright.linux.idmap import IdMaps
-from podwright.linux.pidfd import ProcessIdentity, is_alive
+from podwright.linux.pidfd import ProcessIdentity, is_alive, wait_end
 from podwright.linux.process import find_program
 from podwright.monitor.base import Launch, Monitor
+from podwright.nri.base import Event
 from podwright.oci.runtime_spec import Linux, Mount, Namespace, Process, Root, Spec, User
 from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.facts import sandbox_facts
 from podwright.sandbox.model import Sandbox
 from podwright.security.seccomp import default_profile
+
+log = get_logger(__name__)
 
 PROGRAM = "catatonit"
 _OCI_NAMES = {"user": "user", "net": "network", "ipc": "ipc", "uts": "uts"}
@@ -38,18 +47,17 @@ class Pause:
 
     on: Collaborators
     monitor: Monitor
+    tasks: Tasks
 
     def wanted(self, sandbox: Sandbox) -> bool:
-        """Whether the pod needs one: its containers share a PID namespace."""
-        return sandbox.namespace_options.pid == pb.POD
+        """Whether the pod needs one: its containers share a PID namespace, or its handler wants one."""
+        return sandbox.record.sandbox_container or sandbox.namespace_options.pid == pb.POD
 
     async def start(self, sandbox: Sandbox) -> None:
         """Create and start it. Raises FailedPrecondition when catatonit is not installed."""
         program = find_program(PROGRAM)
         if program is None:
-            raise FailedPrecondition(
-                f"a pod with a shared PID namespace needs {PROGRAM}: install it (Debian: {PROGRAM})"
-            )
+            raise FailedPrecondition(f"a pod with a sandbox container needs {PROGRAM}: install it (Debian: {PROGRAM})")
         bundle = self._bundle(sandbox)
         self._make_rootfs(bundle, program, sandbox.id_maps)
         write_plain(bundle / "config.json", msgspec.json.encode(self._spec(sandbox)), mode=0o600)
@@ -65,8 +73,24 @@ class Pause:
 
     def alive(self, sandbox: Sandbox) -> bool:
         """Whether it still runs, for pods that have one."""
-        record = sandbox.record
-        return bool(record.pause_pid) and is_alive(ProcessIdentity(record.pause_pid, record.pause_start_time))
+        return bool(sandbox.record.pause_pid) and is_alive(_process(sandbox))
+
+    def watch(self, sandbox: Sandbox) -> None:
+        """End a ready pod when its sandbox container does; nothing to do for a pod that has none."""
+        if self.wanted(sandbox):
+            self.tasks.start(self._watch(sandbox), name=f"sandbox container of {sandbox.id[:13]}")
+
+    async def _watch(self, sandbox: Sandbox) -> None:
+        await wait_end(_process(sandbox))
+        with log_context(pod_id=sandbox.id[:13]):
+            async with self.on.locks.hold(sandbox.id):
+                if not sandbox.ready or sandbox.id not in self.on.sandboxes:
+                    return
+                log.warning("a pod's sandbox container has ended, and the pod with it", pid=sandbox.record.pause_pid)
+                self.on.sandboxes.update(
+                    sandbox.id, stopped_at=time.time_ns(), ended_because="its sandbox container ended by itself"
+                )
+            await self.on.plugins.after(Event.STOP_POD_SANDBOX, sandbox.id)
 
     async def remove(self, sandbox: Sandbox) -> None:
         """Kill and forget it; idempotent, and nothing to do for a pod that has none."""
@@ -98,7 +122,12 @@ class Pause:
         ]
         maps = sandbox.id_maps
         user = _NOBODY if maps is None else min(_NOBODY, maps.uids[0].length - 1, maps.gids[0].length - 1)
+        runtime, facts = self.on.handlers.runtime(sandbox.record.handler), sandbox_facts(self.on, sandbox)
+        allowed = self.on.handlers.settings(sandbox.record.handler).allowed_annotations
         return Spec(
+            annotations=sandbox_annotations(facts, allowed=allowed),
+            # Elsewhere the pinned UTS namespace has it.
+            hostname=sandbox.record.hostname if runtime.own_kernel else "",
             process=Process(
                 args=["/pause", "-P"], cwd="/", user=User(uid=user, gid=user), env=["PATH=/"],
                 no_new_privileges=True,
@@ -115,3 +144,7 @@ class Pause:
                 readonly_paths=["/proc/sys", "/proc/sysrq-trigger"],
             ),
         )  # fmt: skip
+
+
+def _process(sandbox: Sandbox) -> ProcessIdentity:
+    return ProcessIdentity(sandbox.record.pause_pid, sandbox.record.pause_start_time)

@@ -63,7 +63,11 @@ async def _recover(on: Collaborators, pause: Pause, sandbox: Sandbox) -> None:
         return
     if not all(mounts.is_mount_point(on.layout.namespace(sandbox.id, kind)) for kind in record.pinned):
         log.warning("a pod has lost its namespaces and is no longer ready")
-        on.sandboxes.update(sandbox.id, stopped_at=time.time_ns())
+        on.sandboxes.update(sandbox.id, stopped_at=time.time_ns(), ended_because="its namespaces are gone")
     elif pause.wanted(sandbox) and not pause.alive(sandbox):
         log.warning("a pod has lost its sandbox container and is no longer ready")
-        on.sandboxes.update(sandbox.id, stopped_at=time.time_ns())
+        on.sandboxes.update(
+            sandbox.id, stopped_at=time.time_ns(), ended_because="its sandbox container ended by itself"
+        )
+    else:
+        pause.watch(sandbox)

@@ -41,7 +41,6 @@ async def run_sandbox(
 
     Raises InvalidArgument, AlreadyExists, and what the drivers raise.
     """
-    on.handlers.runtime(handler)  # an unknown handler is refused before anything is made
     sysctls = check_pod(on, config, handler)
     check_host_ports(config, on.sandboxes)
     sandbox = reserve(on, config, handler)
@@ -52,6 +51,7 @@ async def run_sandbox(
                 await _bring_up(on, pause, sandbox, sysctls, undo, stage)
             on.sandboxes.hidden.discard(sandbox.id)
             undo.keep()
+        pause.watch(sandbox)
         log.info("pod is ready", ips=sandbox.ips or None)
     return sandbox
 
@@ -94,8 +94,13 @@ async def _bring_up(
 
 
 def check_pod(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> dict[str, str]:
-    """What can be known to be wrong before anything is made; gives the checked sysctls."""
+    """What can be known to be wrong before anything is made, an unknown handler first; gives the checked sysctls."""
     options = config.linux.security_context.namespace_options
+    if on.handlers.runtime(handler).own_kernel and pb.NODE in (options.network, options.pid, options.ipc):
+        raise FailedPrecondition(
+            f"handler {handler or on.handlers.default!r} gives pods a kernel of their own: the host's network, PIDs "
+            "and IPC need a handler whose containers are processes of the host"
+        )
     if pod_id_maps(options) is not None and (problem := on.user_namespace_problem(handler)):
         raise FailedPrecondition(f"handler {handler or on.handlers.default!r} offers no user namespaces: {problem}")
     if config.hostname and options.network == pb.NODE and config.hostname != socket.gethostname():
@@ -132,7 +137,7 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
             made_cgroups=tuple(on.cgroups.missing_parents(parent)), pinned=tuple(pinned),
             selinux_level=selinux_level(on, config),
             hostname=socket.gethostname() if host_network else config.hostname or sandbox_id[:12],
-            network_wanted=not host_network,
+            network_wanted=not host_network, sandbox_container=on.handlers.wants_sandbox_container(handler),
         )
     )  # fmt: skip
 

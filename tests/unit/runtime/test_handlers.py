@@ -67,7 +67,7 @@ def test_unknown_handler_names_those_there_are(tmp_path: Path, installed: Path) 
 def test_a_configured_handler(tmp_path: Path, installed: Path) -> None:
     program(installed, "crun")
     runsc = program(installed, "runsc")
-    configured = HandlerSettings(path="runsc", root=tmp_path / "own", options=("--platform=systrap",))
+    configured = HandlerSettings(path="runsc", type="oci", root=tmp_path / "own", options=("--platform=systrap",))
     handlers = make(tmp_path, Settings(handlers={"gvisor": configured}))
     runtime = handlers.runtime("gvisor")
     assert runtime.command.path == runsc
@@ -112,3 +112,25 @@ def test_runtimes_are_told_of_systemds_cgroups(tmp_path: Path, installed: Path) 
     told = Handlers(Settings(), tmp_path / "state", systemd_cgroups=True).runtime("").command
     assert "--systemd-cgroup" in told.global_args
     assert "--systemd-cgroup" not in make(tmp_path).runtime("").command.global_args
+
+
+def test_gvisor_by_its_programs_name(tmp_path: Path, installed: Path) -> None:
+    for name in ("crun", "runsc", "wrapper"):
+        program(installed, name)
+    configured = {
+        "gvisor": HandlerSettings(path=str(installed / "runsc")),
+        "wrapped": HandlerSettings(path="wrapper", type="gvisor"),
+        "plain": HandlerSettings(path="runsc", type="oci"),
+        "without": HandlerSettings(path="runsc", wants_sandbox_container=False),
+    }
+    handlers = make(tmp_path, Settings(handlers=configured))
+    own_kernel = {name: handlers.runtime(name).own_kernel for name in handlers.names()}
+    assert own_kernel == {
+        "crun": False, "gvisor": True, "plain": False, "runsc": True, "without": True, "wrapped": True
+    }  # fmt: skip
+    assert [name for name in handlers.names() if handlers.wants_sandbox_container(name)] == [
+        "gvisor", "runsc", "wrapped"
+    ]  # fmt: skip
+    assert not handlers.wants_sandbox_container("")
+    with pytest.raises(InvalidArgument, match="not a handler"):
+        handlers.wants_sandbox_container("kata")

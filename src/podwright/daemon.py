@@ -23,11 +23,13 @@ from podwright.base.tasks import Tasks, in_thread
 from podwright.cgroup.base import CgroupDriver, Naming
 from podwright.cgroup.detect import cgroup_driver
 from podwright.config.schema import Config
+from podwright.container.checkpoint.take import Checkpoints
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.model import Containers
 from podwright.container.spec.facts import HostFacts
 from podwright.container.spec.inspect import host_facts
 from podwright.content.store import ContentStore
+from podwright.cri.checkpoint_service import CheckpointService
 from podwright.cri.events import Events
 from podwright.cri.events_service import EventsService
 from podwright.cri.image_service import ImageService
@@ -214,7 +216,8 @@ class Daemon:
             layout, containers, self._images, snapshots, self._handlers, monitor,
             cgroups, config.container, lambda handler: self._node.host_facts(handler), cdi, plugins,
         )  # fmt: skip
-        self._backend = NativeBackend(pods, on, self._tasks)
+        checkpoints = Checkpoints(on, self._store, config.checkpoint, self._tasks)
+        self._backend = NativeBackend(pods, on, checkpoints, self._tasks)
         self._node = Node(
             self._network, self._handlers, monitor, cgroups, snapshots, layout, config, self._backend.stages, cdi
         )
@@ -229,6 +232,7 @@ class Daemon:
             MetricsService(self._backend),
             EventsService(self._events),
             StreamingService(self._backend, self._streaming),
+            CheckpointService(self._backend),
         )
         self._server.serve(api_pb2.DESCRIPTOR.services_by_name["ImageService"], ImageService(self._images))
         self._server.serve(podwright_pb2.DESCRIPTOR.services_by_name["Podwright"], PodwrightService(self._images))

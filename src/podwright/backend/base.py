@@ -36,6 +36,14 @@ class PodBackend(Protocol):
         """Take note of a pod's new size: its containers' limits together, and what the pod costs beside them."""
         ...
 
+    async def checkpoint_sandbox(self, sandbox_id: str, container_ids: Sequence[str], output_path: str) -> None:
+        """Write a checkpoint of all running containers of a pod, as of one moment, to an empty directory.
+
+        A caller that is cancelled ends it, without a trace. Raises NotFound, InvalidArgument, FailedPrecondition,
+        Unimplemented (this machine or runtime can't), DeadlineExceeded.
+        """
+        ...
+
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """Raises NotFound, AmbiguousId."""
         ...
@@ -118,6 +126,10 @@ class ContainerBackend(Protocol):
         Many may be attached at once; each gets the output from now on. The writers are closed before this returns.
         A caller that is cancelled is detached. Raises NotFound, AmbiguousId, FailedPrecondition.
         """
+        ...
+
+    async def checkpoint_container(self, container_id: str, location: str, timeout_s: float | None) -> None:
+        """Write an archive of a running container's processes and files to a file. As `checkpoint_sandbox`."""
         ...
 
     async def reopen_log(self, container_id: str) -> None: ...

@@ -8,12 +8,13 @@ from typing import Any
 
 from podwright.backend.events import LifecycleEvent, subscribe
 from podwright.backend.plugin_node import PluginNode, announce_pod_update, reviewed_update
-from podwright.base.errors import FailedPrecondition
+from podwright.base.errors import FailedPrecondition, InvalidArgument
 from podwright.base.inflight import Inflight, Stage
 from podwright.base.streams import ProcessStreams, Reader, Writer
 from podwright.base.tasks import Tasks, gather_all
 from podwright.container import recover as container_recover
 from podwright.container.attach import attach, require_attachable
+from podwright.container.checkpoint.take import Checkpoints, PodName
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.create import create_container
 from podwright.container.exec import exec_interactive, exec_sync, require_running
@@ -45,8 +46,11 @@ from podwright.sandbox.update import update_sandbox
 class NativeBackend:
     """Implements `backend.base.Backend`."""
 
-    def __init__(self, pods: SandboxCollaborators, containers: ContainerCollaborators, tasks: Tasks) -> None:
+    def __init__(
+        self, pods: SandboxCollaborators, containers: ContainerCollaborators, checkpoints: Checkpoints, tasks: Tasks
+    ) -> None:
         self._pods, self._containers, self._tasks = pods, containers, tasks
+        self._checkpoints = checkpoints
         self._pause = Pause(pods, containers.monitor, tasks)
         self._exits = Exits(containers, tasks)
         self._stopper = Stopper(containers, self._exits, tasks)
@@ -60,6 +64,7 @@ class NativeBackend:
     async def recover(self) -> None:
         """Make records and reality agree; before the socket answers."""
         await container_recover.recover_containers(self._containers, self._exits)
+        await self._checkpoints.recover()
         await sandbox_recover.recover_sandboxes(self._pods, self._pause)
 
     async def run_sandbox(self, config: pb.PodSandboxConfig, handler: str) -> Sandbox:
@@ -205,6 +210,20 @@ class NativeBackend:
         if not container.running:
             raise FailedPrecondition(f"container {container.id[:13]} does not run: nobody writes its log")
         await self._containers.monitor.reopen_log(monitored(self._containers, container))
+
+    async def checkpoint_container(self, container_id: str, location: str, timeout_s: float | None) -> None:
+        await self._checkpoints.container(self.container(container_id), location, timeout_s)
+
+    async def checkpoint_sandbox(self, sandbox_id: str, container_ids: Sequence[str], output_path: str) -> None:
+        sandbox = self.sandbox(sandbox_id)
+        containers = [self.container(container_id) for container_id in container_ids]
+        for at, container in enumerate(containers):
+            if container.record.sandbox_id != sandbox.id:
+                raise InvalidArgument("belongs to another pod", field=f"container_ids[{at}]")
+            if container in containers[:at]:
+                raise InvalidArgument("is named twice", field=f"container_ids[{at}]")
+        metadata = sandbox.config.metadata
+        await self._checkpoints.pod(PodName(sandbox.id, metadata.name, metadata.namespace), containers, output_path)
 
     async def container_stats(self, containers: Iterable[Container]) -> Sequence[ContainerStats]:
         return await self._stats.read(containers)

@@ -8,6 +8,7 @@ finish even when its caller is cancelled: undo, kill, whatever would leak if it 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -98,3 +99,22 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Run blocking `function` in the loop's thread pool."""
     return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+
+async def in_stoppable_thread(function: Callable[[threading.Event], T]) -> T:
+    """Run `function(stop)` in the loop's thread pool. When the caller is cancelled `stop` is set, and this returns only
+    when the thread has ended: so what the thread works on may be taken away then."""
+    stop = threading.Event()
+    work = asyncio.get_running_loop().run_in_executor(None, function, stop)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await shielded(_settled(work), name="end of a stopped thread")
+        raise
+
+
+async def _settled(work: asyncio.Future[Any]) -> None:
+    await asyncio.wait({work})
+    if not work.cancelled():
+        work.exception()  # fetched, so that nobody logs it

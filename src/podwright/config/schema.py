@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from podwright.cgroup.base import Settings as CgroupSettings
+from podwright.container.checkpoint.settings import Settings as CheckpointSettings
 from podwright.container.settings import Settings as ContainerSettings
 from podwright.cri.settings import Settings as ServerSettings
 from podwright.device.settings import Settings as DeviceSettings
@@ -42,6 +43,7 @@ class Config:
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     container: ContainerSettings = field(default_factory=ContainerSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     cgroup: CgroupSettings = field(default_factory=CgroupSettings)

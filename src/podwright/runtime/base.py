@@ -76,7 +76,8 @@ class RuntimeState:
 class Features:
     """What a runtime can do. From `<runtime> features` where there is that verb, else known for its version.
 
-    `compiled_seccomp`: it takes a ready-made filter in the annotation COMPILED_SECCOMP_ANNOTATION.
+    `compiled_seccomp`: it takes a ready-made filter in the annotation COMPILED_SECCOMP_ANNOTATION. `checkpoint`: it was
+    built with CRIU's library or calls its program, which says nothing of this machine.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Features:
     user_namespaces: bool = False
     idmapped_mounts: bool = False
     compiled_seccomp: bool = False
+    checkpoint: bool = False
 
     @property
     def recursive_read_only_mounts(self) -> bool:
@@ -138,6 +140,19 @@ class InteractiveExec:
     drain_timeout_s: float = 1.0
     hangup_timeout_s: float | None = None
     options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckpointRequest:
+    """The processes of a container, to be written to files; they go on as they were, frozen ones frozen.
+
+    `images`, `work`: empty directories for CRIU's image files, and for its log and statistics.
+    """
+
+    container_id: str
+    images: Path
+    work: Path
+    timeout_s: float
 
 
 class Runtime(Protocol):
@@ -236,6 +251,18 @@ class Runtime(Protocol):
         (ConnectionError from a stream) hangs the process up: its terminal is hung up, or its input ends and its output
         breaks. A caller that is cancelled kills it, with all its descendants. Raises ContainerNotRunning,
         CommandNotRunnable.
+        """
+        ...
+
+    async def checkpoint_problem(self) -> str:
+        """Why containers of this runtime can't be checkpointed and restored here, with the remedy; '' when they can."""
+        ...
+
+    async def checkpoint(self, request: CheckpointRequest) -> None:
+        """Write the container's processes to files. The container may be paused, and stays so.
+
+        One that is restored is created by a monitor (`Launch.restore_from`) and runs at once. Raises
+        ContainerNotRunning.
         """
         ...
 

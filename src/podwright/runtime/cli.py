@@ -7,17 +7,20 @@ runtime is asked what it knows, and only a container that is really still there 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from podwright.base.errors import DeadlineExceeded
+from podwright.base.errors import DeadlineExceeded, ResourceExhausted
 from podwright.linux.pidfd import ProcessIdentity, send_signal
 from podwright.linux.process import ProcessFailed, run
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.runtime import devnull
 from podwright.runtime.base import (
+    CheckpointRequest,
     CommandNotRunnable,
     ContainerNotRunning,
     ExecRequest,
@@ -28,10 +31,14 @@ from podwright.runtime.base import (
     RuntimeFailed,
     RuntimeState,
 )
+from podwright.runtime.criu import Criu, reason_in
 from podwright.runtime.exec import exec_sync
 from podwright.runtime.features import read_features
 from podwright.runtime.interactive import exec_interactive
 from podwright.runtime.words import failure, says_unknown, tidy
+
+_FULL = os.strerror(errno.ENOSPC)
+_CRIU_LOG, _CRIU_LOG_LIMIT = "dump.log", 1024 * 1024
 
 
 class _State(msgspec.Struct):
@@ -64,6 +71,7 @@ class CliRuntime:
         create_command: RuntimeCommand | None = None,
         plain_processes: bool = False,
         exec_reaper: Path | None = None,
+        criu: Criu | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self.program = program
@@ -74,6 +82,7 @@ class CliRuntime:
         base = create_command or RuntimeCommand(program)
         self._command = RuntimeCommand(base.path, (*base.global_args, *self._global_args))
         self._features: Features | None = None
+        self._criu = criu or Criu()
         self._features_lock = asyncio.Lock()
 
     @property
@@ -190,6 +199,33 @@ class CliRuntime:
         if state is None or state.status != "running":
             raise ContainerNotRunning(f"container {container_id[:12]} does not run") from error
 
+    async def checkpoint_problem(self) -> str:
+        features = await self.features()
+        if not features.checkpoint:
+            name = f"{self.program.name} {features.version}".rstrip()
+            return f"{name} was built without checkpoint/restore: use a handler whose runtime has it (Debian's runc)"
+        return await self._criu.problem()
+
+    async def checkpoint(self, request: CheckpointRequest) -> None:
+        try:
+            await self._verb(
+                "checkpoint", "--image-path", str(request.images), "--work-path", str(request.work), "--leave-running",
+                request.container_id, container_id=request.container_id, timeout_s=request.timeout_s,
+            )  # fmt: skip
+        except RuntimeFailed as error:
+            await self._require_process(request.container_id, error)
+            words = error.words + _log_of(request.work)
+            if _FULL in words:
+                raise ResourceExhausted(f"no room for the checkpoint of {request.container_id[:12]}: {words}") from None
+            raise self._failure("checkpoint", request.container_id, words) from None
+
+    async def _require_process(self, container_id: str, error: RuntimeFailed) -> str:
+        """For a verb that failed, and whose container may run or be paused: which of both it is."""
+        state = await self.state(container_id)
+        if state is None or state.status not in ("running", "paused"):
+            raise ContainerNotRunning(f"container {container_id[:12]} does not run") from error
+        return state.status
+
     async def features(self) -> Features:
         async with self._features_lock:
             if self._features is None:
@@ -203,19 +239,23 @@ class CliRuntime:
         try:
             await self._verb(verb, container_id)
         except RuntimeFailed as error:
-            state = await self.state(container_id)
-            if state is None or state.status not in ("running", "paused"):
-                raise ContainerNotRunning(f"container {container_id[:12]} does not run") from error
-            if state.status != wanted:
+            if await self._require_process(container_id, error) != wanted:
                 raise
 
     async def _verb(
-        self, verb: str, *arguments: str, container_id: str = "", stdin: bytes = b"", prefix: tuple[str, ...] = ()
+        self,
+        verb: str,
+        *arguments: str,
+        container_id: str = "",
+        stdin: bytes = b"",
+        prefix: tuple[str, ...] = (),
+        timeout_s: float | None = None,
     ) -> None:
         """Run one verb. `container_id` is for messages, where it isn't the first argument."""
         name = container_id or arguments[0]
         try:
-            await run([*prefix, *self._argv, verb, *arguments], stdin=stdin, timeout_s=self._timeout_s)
+            argv = [*prefix, *self._argv, verb, *arguments]
+            await run(argv, stdin=stdin, timeout_s=timeout_s or self._timeout_s)
         except ProcessFailed as error:
             raise self._failure(verb, name, (error.stderr or error.stdout).decode(errors="replace")) from None
         except DeadlineExceeded as error:
@@ -225,3 +265,12 @@ class CliRuntime:
         if verb in ("start", "exec"):
             return failure(verb, container_id, words, program=self.program.name)
         return RuntimeFailed(verb, container_id, tidy(words) or "it gave no reason", program=self.program.name)
+
+
+def _log_of(work: Path) -> str:
+    """What CRIU says of its failure in its log, which runtimes only name."""
+    try:
+        said = (work / _CRIU_LOG).read_text(errors="replace")[-_CRIU_LOG_LIMIT:]
+    except OSError:
+        return ""
+    return f" (CRIU: {reason_in(said)})"

@@ -15,6 +15,8 @@ import msgspec
 from podwright.linux.process import run
 from podwright.runtime.base import Features
 
+_CHECKPOINT_ANNOTATIONS = ("org.opencontainers.runc.checkpoint.enabled", "run.oci.crun.checkpoint.enabled")
+
 
 class _Seccomp(msgspec.Struct):
     enabled: bool | None = None
@@ -39,14 +41,16 @@ class _Document(msgspec.Struct, rename="camel"):
 
     mount_options: list[str] = []
     linux: _Linux | None = None
+    annotations: dict[str, str] = {}
 
 
 async def read_features(program: Path, *, timeout_s: float) -> Features:
     """Ask the program twice: for its version and for its features. A program that knows neither has none."""
     version = await run([program, "--version"], timeout_s=timeout_s, check=False)
-    name, number = parse_version(version.stdout.decode(errors="replace"), program.name)
+    said = version.stdout.decode(errors="replace")
+    name, number = parse_version(said, program.name)
     document = await run([program, "features"], timeout_s=timeout_s, check=False)
-    features = from_version(name, number)
+    features = from_version(name, number, built_with=frozenset(said.split()))
     if document.returncode == 0:
         try:
             features = from_document(name, number, msgspec.json.decode(document.stdout, type=_Document))
@@ -82,11 +86,15 @@ def from_document(name: str, version: str, document: _Document) -> Features:
         user_namespaces="user" in linux.namespaces,
         idmapped_mounts=extensions.idmap is not None and extensions.idmap.enabled is True,
         compiled_seccomp=_takes_compiled_seccomp(name, version),
+        checkpoint=any(document.annotations.get(key) == "true" for key in _CHECKPOINT_ANNOTATIONS),
     )
 
 
-def from_version(name: str, version: str) -> Features:
-    """crun before 1.9 has no `features`, but recursive read-only mounts since 1.4 and idmapped ones since 1.4.3."""
+def from_version(name: str, version: str, *, built_with: frozenset[str] = frozenset()) -> Features:
+    """crun before 1.9 has no `features`, but recursive read-only mounts since 1.4 and idmapped ones since 1.4.3.
+
+    `built_with`: the words that `crun --version` prints, +CRIU among them.
+    """
     crun = name == "crun"
     return Features(
         name=name,
@@ -95,6 +103,7 @@ def from_version(name: str, version: str) -> Features:
         user_namespaces=crun,
         idmapped_mounts=crun and numbers(version) >= (1, 4, 3),
         compiled_seccomp=_takes_compiled_seccomp(name, version),
+        checkpoint="+CRIU" in built_with,
     )
 
 

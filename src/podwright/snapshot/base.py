@@ -9,6 +9,7 @@ from typing import Protocol
 
 from podwright.linux.idmap import IdMaps
 from podwright.oci.digest import Digest
+from podwright.snapshot.difference import Output
 from podwright.snapshot.layer import BlobSource
 
 
@@ -108,6 +109,18 @@ class Snapshotter(Protocol):
 
     def usage(self, key: str) -> Usage:
         """What the container wrote. Walks its directory: call it in a thread. Raises NotFound."""
+
+    def write_difference(self, key: str, out: Output) -> None:
+        """What the container wrote, as a layer without compression. In a thread, and with nobody writing meanwhile.
+
+        Raises NotFound, FailedPrecondition, and what `out.write` raises.
+        """
+
+    async def apply_difference(self, key: str, layer: BlobSource) -> None:
+        """Fill a container's directory, prepared and not mounted yet, with what `write_difference` gave.
+
+        The layer is as hostile as any other: errors are those of `layer.Unpacker.unpack`.
+        """
 
     @property
     def mountpoint(self) -> Path:

@@ -35,6 +35,7 @@ from podwright.oci.digest import Digest
 from podwright.snapshot.base import Layer, Usage
 from podwright.snapshot.bridge import OPAQUE_XATTR, Odd, build_bridge, copy_attributes
 from podwright.snapshot.chain import chain_id
+from podwright.snapshot.difference import Output, write_difference
 from podwright.snapshot.disk_usage import disk_usage
 from podwright.snapshot.layer import BlobSource, Limits, Unpacker
 from podwright.snapshot.layerjob import Report
@@ -298,10 +299,29 @@ class OverlaySnapshotter:
         self._snapshots.delete(key)
 
     def usage(self, key: str) -> Usage:
+        return disk_usage(self._upper(key))
+
+    def write_difference(self, key: str, out: Output) -> None:
+        write_difference(self._upper(key), out)
+
+    async def apply_difference(self, key: str, layer: BlobSource) -> None:
+        upper = self._upper(key)
+        for name in os.listdir(upper):
+            raise Internal(f"snapshot {key} has been written to already: {name}")
+        report = await self._unpacker.unpack(layer, upper)
+        if report.links:
+            raise InvalidArgument(f"{layer.name}: hard link to {os.fsdecode(report.links[0][1])!r}, which is not in it")
+        await in_thread(_mark_opaque, upper, report.opaque)
+
+    def _upper(self, key: str) -> Path:
         upper = self._containers / key / "upper"
         if not upper.is_dir():
             raise NotFound(f"snapshot {key} does not exist")
-        return disk_usage(upper)
+        return upper
+
+    async def unpack(self, archive: BlobSource, target: Path) -> Digest:
+        """Any archive into the empty directory `target`, in the sandbox that layers have; its plain bytes' digest."""
+        return Digest((await self._unpacker.unpack(archive, target)).diff_id)
 
     @property
     def mountpoint(self) -> Path:

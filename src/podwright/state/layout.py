@@ -61,6 +61,22 @@ class Layout:
         return self.root / "trash"
 
     @property
+    def checkpoints(self) -> Path:
+        """What checkpoints under way have on disk; `container/checkpoint/` owns the inside."""
+        return self.root / "checkpoints"
+
+    def checkpoint(self, checkpoint_id: str) -> Path:
+        return self.checkpoints / checkpoint_id
+
+    @property
+    def restores(self) -> Path:
+        """CRIU's image files of containers that were restored and have not been started yet."""
+        return self.root / "restores"
+
+    def restore(self, container_id: str) -> Path:
+        return self.restores / container_id
+
+    @property
     def sandboxes(self) -> Path:
         return self.run / "sandboxes"
 

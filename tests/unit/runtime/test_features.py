@@ -65,6 +65,19 @@ def test_what_old_cruns_can() -> None:
     assert not from_version("crun", "0.17").compiled_seccomp
 
 
+def test_who_can_checkpoint() -> None:
+    assert from_version("crun", "1.8.1", built_with=frozenset({"+CAP", "+CRIU"})).checkpoint
+    assert not from_version("crun", "1.8.1", built_with=frozenset({"+CAP"})).checkpoint
+
+
+@pytest.mark.parametrize("runtime", ["org.opencontainers.runc", "run.oci.crun"])
+async def test_checkpoint_annotation(tmp_path: Path, runtime: str) -> None:
+    for value in ("true", "false"):
+        document = f'{{"annotations": {{"{runtime}.checkpoint.enabled": "{value}"}}}}'
+        features = await read_features(_program(tmp_path, document), timeout_s=10)
+        assert features.checkpoint == (value == "true")
+
+
 def test_what_the_kernel_can_not() -> None:
     crun = from_version("crun", "1.8.1")
     assert on_kernel(crun, "5.12.0-generic") == crun

@@ -11,6 +11,7 @@ from podwright.base.errors import PodwrightError
 from podwright.cli.checks.finding import Finding, fail, ok, warn
 from podwright.config.schema import Config
 from podwright.linux.process import find_program, run
+from podwright.runtime.criu import Criu
 from podwright.runtime.handlers import Handlers
 
 _TIMEOUT_S = 5.0
@@ -26,6 +27,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield wanted("pause", "catatonit", versions, "pods that share a PID namespace fail", "catatonit")
     yield wanted("util-linux", "unshare", versions, "user namespaces can't be made", "util-linux")
     yield firewall(versions)
+    yield checkpoints()
 
 
 async def ask(names: list[str]) -> dict[str, str]:
@@ -79,6 +81,14 @@ def wanted(check: str, program: str, versions: dict[str, str], without: str, pac
     if program in versions:
         return ok(check, f"{program} {versions[program]}".rstrip())
     return warn(check, f"{program} is not installed: {without}", f"apt-get install {package}")
+
+
+def checkpoints() -> Finding:
+    """Whether CRIU is here, and works with this kernel."""
+    problem = asyncio.run(Criu().problem())
+    if problem:
+        return warn("criu", f"no checkpoints: {problem}", "")
+    return ok("criu", "works with this kernel")
 
 
 def firewall(versions: dict[str, str]) -> Finding:

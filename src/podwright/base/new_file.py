@@ -1,0 +1,62 @@
+"""A file that is either whole or not there, also after a crash: it has no name until everything is written.
+
+open(2), O_TMPFILE. File systems that don't know it (NFS, some FUSE ones) get a hidden name beside the final one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from types import TracebackType
+
+from podwright.base.ids import random_suffix
+
+_UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+
+
+class NewFile:
+    """`with NewFile(directory_fd, "name") as new: write to new.fd; new.sync(); new.publish()`.
+
+    Without `publish` nothing is left. `directory_fd` stays the caller's, and open until then.
+    """
+
+    def __init__(self, directory_fd: int, name: str, *, mode: int = 0o600) -> None:
+        self._directory_fd, self._name = directory_fd, name
+        self._hidden = ""
+        try:
+            self.fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=directory_fd)
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+            self._hidden = f".{name}.{random_suffix()}.tmp"
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self.fd = os.open(self._hidden, flags, mode, dir_fd=directory_fd)
+        os.fchmod(self.fd, mode)
+
+    def sync(self) -> None:
+        """Make the content durable; in a thread, and before it gets its name."""
+        os.fsync(self.fd)
+
+    def publish(self) -> None:
+        """Give it its name, in place of whatever file or symlink has that. Raises OSError."""
+        if not self._hidden:
+            hidden = f".{self._name}.{random_suffix()}.tmp"
+            # linkat(2) with AT_SYMLINK_FOLLOW, by way of /proc: without privilege over descriptors.
+            os.link(f"/proc/self/fd/{self.fd}", hidden, dst_dir_fd=self._directory_fd, follow_symlinks=True)
+            self._hidden = hidden
+        os.rename(self._hidden, self._name, src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd)
+        self._hidden = ""
+        os.fsync(self._directory_fd)
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+        if self._hidden:
+            try:
+                os.unlink(self._hidden, dir_fd=self._directory_fd)
+            except FileNotFoundError:
+                return

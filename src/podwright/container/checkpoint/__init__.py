@@ -1,0 +1,1 @@
+"""Checkpoints: containers' processes and files, written while the containers are frozen, and brought back."""

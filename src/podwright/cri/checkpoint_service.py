@@ -1,0 +1,42 @@
+"""runtime.v1.RuntimeService: checkpoints of containers and pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from podwright.backend.base import Backend
+from podwright.base.errors import InvalidArgument
+from podwright.cri.validate import required
+from podwright.criapi import api_pb2 as pb
+
+
+class CheckpointService:
+    """One method an RPC, by the RPC's name."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def CheckpointContainer(self, request: pb.CheckpointContainerRequest) -> pb.CheckpointContainerResponse:
+        container_id = required(request.container_id, "container_id")
+        location = required(request.location, "location")
+        if request.timeout < 0:
+            raise InvalidArgument(f"{request.timeout} is no time; 0 means the default", field="timeout")
+        await self._backend.checkpoint_container(container_id, location, float(request.timeout) or None)
+        return pb.CheckpointContainerResponse()
+
+    async def CheckpointPod(self, request: pb.CheckpointPodRequest) -> pb.CheckpointPodResponse:
+        sandbox_id = required(request.pod_sandbox_id, "pod_sandbox_id")
+        output_path = required(request.output_path, "output_path")
+        _no_options(request.options)
+        if not request.container_ids:
+            raise InvalidArgument("must name the running containers of the pod", field="container_ids")
+        for at, container_id in enumerate(request.container_ids):
+            required(container_id, f"container_ids[{at}]")
+        await self._backend.checkpoint_sandbox(sandbox_id, list(request.container_ids), output_path)
+        return pb.CheckpointPodResponse()
+
+
+def _no_options(options: Mapping[str, str]) -> None:
+    """There are none yet, and one that is not understood must not be taken for one that is obeyed."""
+    if options:
+        raise InvalidArgument(f"{min(options)!r} is not an option that is known here", field="options")

@@ -230,8 +230,12 @@ class CliRuntime:
         async with self._features_lock:
             if self._features is None:
                 found = await read_features(self.program, timeout_s=self._timeout_s)
-                # Users are mapped, and file systems mounted, by this kernel: of use to its own processes only.
-                self._features = replace(found, user_namespaces=found.user_namespaces and self._plain)
+                # Users are mapped, file systems mounted and processes dumped by this kernel: its own ones only.
+                self._features = replace(
+                    found,
+                    user_namespaces=found.user_namespaces and self._plain,
+                    checkpoint=found.checkpoint and self._plain,
+                )
         return self._features
 
     async def _change(self, verb: str, container_id: str, *, wanted: str) -> None:

@@ -133,13 +133,16 @@ class GvisorRuntime(CliRuntime):
         await self._start(container_id, prefix)
 
     async def _verb(
-        self, verb: str, *arguments: str, container_id: str = "", stdin: bytes = b"", prefix: tuple[str, ...] = ()
-    ) -> None:
+        self, verb: str, *arguments: str, container_id: str = "", stdin: bytes = b"", prefix: tuple[str, ...] = (),
+        timeout_s: float | None = None,
+    ) -> None:  # fmt: skip
         bundle = Path(self._read_state(arguments[-1]).bundle_dir) if verb in ("start", "delete") else Path()
         if verb == "start" and (bundle / _GO).exists():
             await self._start_in_sentry(arguments[0], bundle)
             return
-        await super()._verb(verb, *arguments, container_id=container_id, stdin=stdin, prefix=prefix)
+        await super()._verb(
+            verb, *arguments, container_id=container_id, stdin=stdin, prefix=prefix, timeout_s=timeout_s
+        )
         if verb == "delete":
             _write(bundle / _GO, "\n")
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rmi": ("rmi", "rmi"),
     "image": ("image", "application"),
     "status": ("status", "status"),
+    "runtime": ("runtime", "application"),
     "doctor": ("doctor", "doctor"),
     "serve": ("serve", "serve"),
     "config": ("config", "application"),

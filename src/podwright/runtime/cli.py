@@ -86,6 +86,11 @@ class CliRuntime:
         self._features_lock = asyncio.Lock()
 
     @property
+    def argv(self) -> tuple[str, ...]:
+        """The program with its global arguments, up to the verb."""
+        return self._argv
+
+    @property
     def command(self) -> RuntimeCommand:
         return self._command
 

@@ -1,0 +1,1 @@
+"""Whether an OCI runtime does what Podwright, and the runtime specification, expect of it."""

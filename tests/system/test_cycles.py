@@ -83,7 +83,7 @@ def kind(target: str) -> str:
 def comes_to_rest(daemon: Daemon, before: Held) -> Held:
     """A thread pool, an unpack worker that idles, a gRPC stream that closes: these take a moment."""
     deadline = time.monotonic() + 5
-    while (after := held(daemon)).descriptors != before.descriptors and time.monotonic() < deadline:
+    while (after := held(daemon)).descriptors - before.descriptors and time.monotonic() < deadline:
         time.sleep(0.1)  # noqa: TID251 - no event loop here
     return after
 
@@ -95,8 +95,9 @@ def test_nothing_grows(daemon: Daemon) -> None:
     for _ in range(CYCLES):
         cycle(daemon)
     after = comes_to_rest(daemon, before)
-    assert after.descriptors == before.descriptors
-    assert after.children == before.children
-    assert after.files == before.files
+    # Less is no fault: a worker that unpacked the image has gone home meanwhile.
+    assert after.descriptors - before.descriptors == Counter()
+    assert after.children <= before.children
+    assert after.files - before.files == Counter()
     assert after.threads <= before.threads + 2, "the pool of threads may still be filling up"
     assert after.anonymous_bytes - before.anonymous_bytes < _SETTLING_BYTES + CYCLES * _BYTES_A_CYCLE

@@ -55,6 +55,7 @@ from podwright.runtime.base import Features
 from podwright.runtime.handlers import Handlers
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
 from podwright.sandbox.model import Sandboxes
+from podwright.sandbox.policy import check_rules
 from podwright.security import apparmor
 from podwright.snapshot.layer import Limits
 from podwright.snapshot.overlay import OverlaySnapshotter
@@ -192,6 +193,7 @@ class Daemon:
         self._sandboxes = sandboxes
         cgroups = cgroup_driver(config.cgroup)
         self._handlers = Handlers(config.runtime, layout.runtime_roots, systemd_cgroups=cgroups.naming == "systemd")
+        check_rules(config.sandbox.handler_rules, self._handlers)
         self._network = CniNetwork(config.network, layout.run)
         self._registry = RegistryClient(config.registry)
         snapshots = OverlaySnapshotter(

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "images": ("images", "images"),
     "pull": ("pull", "pull"),
     "play": ("play", "play"),
+    "explain": ("explain", "explain"),
     "exec": ("exec", "exec_command"),
     "attach": ("attach", "attach"),
     "port-forward": ("port_forward", "port_forward"),

@@ -179,6 +179,10 @@ class Handlers:
         wanted = self.settings(handler).wants_sandbox_container
         return self._is_gvisor(handler or self._default) if wanted is None else wanted
 
+    def isolates(self, handler: str) -> bool:
+        """Whether pods of the handler have a kernel or a machine of their own, and nothing of the host's."""
+        return self._is_gvisor(handler or self._default) or self.wants_sandbox_container(handler)
+
     def _create_command(self, name: str, settings: HandlerSettings) -> RuntimeCommand:
         """What a monitor runs to create a container of this handler."""
         command = RuntimeCommand(self._program(name, settings))

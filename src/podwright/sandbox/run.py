@@ -25,6 +25,7 @@ from podwright.sandbox.files import mount_shm, write_pod_files
 from podwright.sandbox.model import Sandbox, SandboxRecord
 from podwright.sandbox.network import join_network, leave_network
 from podwright.sandbox.pause import Pause
+from podwright.sandbox.policy import choose_handler
 from podwright.sandbox.ports import check_host_ports
 from podwright.sandbox.stop import remove_cgroups, unpin
 from podwright.sandbox.sysctls import check_sysctls
@@ -41,6 +42,7 @@ async def run_sandbox(
 
     Raises InvalidArgument, AlreadyExists, and what the drivers raise.
     """
+    handler = choose_handler(on.settings.handler_rules, on.handlers, config, handler).handler
     sysctls = check_pod(on, config, handler)
     check_host_ports(config, on.sandboxes)
     sandbox = reserve(on, config, handler)

@@ -1,10 +1,11 @@
-"""Pods that come and go: what the daemon holds afterwards is what it held before.
+"""Pods that come and go, with everything clients do in them: what the daemon holds afterwards is what it held before.
 
 PODWRIGHT_CYCLES says how many (20): a thousand take some minutes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -14,13 +15,21 @@ from pathlib import Path
 
 import pytest
 
+from podwright.base.streams import ProcessStreams
+from podwright.base.tasks import Tasks
+from podwright.criapi import api_pb2 as pb
+from podwright.streaming import client
+from podwright.streaming.base import Wanted
+from podwright.wire.remotecommand import Outcome
 from tests.support import names
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, container_config
+from tests.support.streaming import Bytes, Collected
 
 pytestmark = pytest.mark.root
 
 CYCLES = int(os.environ.get("PODWRIGHT_CYCLES", "20"))
 WARM_UP = 5
+WANTED = Wanted(stdin=True, stdout=True)
 MIB = 1 << 20
 # Python's allocator and gRPC's arenas settle; a kilobyte lost in each cycle would be more.
 _SETTLING_BYTES, _BYTES_A_CYCLE = 6 * MIB, 1024
@@ -51,12 +60,31 @@ def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 def cycle(daemon: Daemon) -> None:
     pod = daemon.run_pod(names.unique("cycle"))
-    container = daemon.run_container(pod, "sleep", "1000")
+    config = container_config("main", "cat")
+    config.stdin = True
+    container = daemon.create(pod, config)
+    daemon.start_container(container)
     assert daemon.exec(container, "echo", "alive").stdout == b"alive\n"
+    asyncio.run(stream(daemon, container))
     daemon.stop_container(container)
     daemon.remove_container(container)
     daemon.stop_pod(pod)
     daemon.remove_pod(pod)
+
+
+async def stream(daemon: Daemon, container: str) -> None:
+    """Execute with streams, then attach, say something, read it back from the container, and leave."""
+    out = Collected()
+    request = pb.ExecRequest(container_id=container, cmd=["sh", "-c", "cat; exit 3"], stdin=True, stdout=True)
+    streams = ProcessStreams(Bytes(b"in and out"), out)
+    outcome = await client.remote_command(daemon.runtime.Exec(request).url, WANTED, streams)
+    assert (outcome, bytes(out.data)) == (Outcome(3), b"in and out")
+    out, tasks = Collected(), Tasks("attached")
+    url = daemon.runtime.Attach(pb.AttachRequest(container_id=container, stdin=True, stdout=True)).url
+    streams = ProcessStreams(Bytes(b"hello\n", endless=True), out)
+    tasks.start(client.remote_command(url, WANTED, streams), name="attach")
+    await out.got_some.wait()
+    await tasks.close()
 
 
 def held(daemon: Daemon) -> Held:

@@ -1,16 +1,17 @@
-"""CheckpointContainer with a real CRIU on a kernel that it knows: Debian 12's own pair."""
+"""CheckpointContainer, CheckpointPod and RestorePod with a real CRIU, on the kernel that Debian has it for."""
 
 from __future__ import annotations
 
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from podwright.criapi import api_pb2 as pb
 from tests.machine.test_systemd import run_pod
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, container_config, pod_config, serving
 
 pytestmark = pytest.mark.root
 
@@ -27,8 +28,16 @@ def wait_beyond(daemon: Daemon, container: str, number: int) -> None:
         assert time.monotonic() < deadline, "it stands still"
 
 
-@pytest.mark.parametrize("daemon", ["runc"], indirect=True)
-def test_counter_is_dumped_and_goes_on(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.fixture
+def restoring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    config = "[checkpoint]\nrestore = true\n"
+    server = Daemon(tmp_path_factory.mktemp("d"), runtime="runc", cgroup_driver="auto", cni=False, config=config)
+    with serving(server):
+        yield server
+
+
+def test_counter_goes_on(restoring: Daemon, tmp_path: Path) -> None:
+    daemon = restoring
     pod = run_pod(daemon)
     container = daemon.run_container(pod, "sh", "-c", COUNTS)
     daemon.wait_log(container, "at 3", timeout_s=60)
@@ -39,3 +48,29 @@ def test_counter_is_dumped_and_goes_on(daemon: Daemon, tmp_path: Path) -> None:
         names = archive.getnames()
     assert "checkpoint/inventory.img" in names
     assert "stats-dump" in names
+    assert restored_count(daemon, pod, container, tmp_path / "pod") > 3
+
+
+def restored_count(daemon: Daemon, pod: str, container: str, output: Path) -> int:
+    """Checkpoint the pod, remove it, restore it: where the counter is when it goes on."""
+    output.mkdir(mode=0o700)
+    daemon.runtime.CheckpointPod(
+        pb.CheckpointPodRequest(pod_sandbox_id=pod, output_path=str(output), container_ids=[container])
+    )
+    seen = count(daemon, container)
+    daemon.remove_pod(pod)
+    answer = daemon.runtime.RestorePod(
+        pb.RestorePodRequest(
+            checkpoint_path=str(output), config=pod_config("again", daemon.directory / "again", host_network=True),
+            container_configs=[container_config("main", "sh", "-c", COUNTS)],
+        )
+    )  # fmt: skip
+    restored = answer.restored_containers[0].container_id
+    assert daemon.status(restored).state == pb.CONTAINER_CREATED
+    daemon.start_container(restored)
+    at = count(daemon, restored)
+    wait_beyond(daemon, restored, at)
+    assert at <= seen + 20, "it has not gone on where it was"
+    first = daemon.wait_log(restored, "at ", timeout_s=60).read_text().split(" at ")[1]
+    assert int(first.split()[0]) > 3, "it has begun anew"
+    return at

@@ -23,11 +23,18 @@ for word in "$@"; do
     --image-path) images=$word ;;
     --work-path) work=$word ;;
     esac
-    case "$word" in checkpoint) verb=$word ;; esac
+    case "$previous" in --bundle) bundle=$word ;; --pid-file) pid_file=$word ;; esac
+    case "$word" in checkpoint | restore) verb=$word ;; esac
     previous=$word
 done
 test "$verb" || exec {runc} "$@"
 id=$previous
+if test $verb = restore; then
+    cat "$images/pages-1.img" > "$bundle/restored"
+    . $here/restores
+    {runc} --root "$root" create --bundle "$bundle" --pid-file "$pid_file" "$id" || exit
+    exec {runc} --root "$root" start "$id"
+fi
 for one in "$root"/*; do
     {runc} --root "$root" state "$(basename "$one")"
 done | sed -n 's/.*"status": "\\(.*\\)".*/\\1/p' | tr '\\n' ' ' >> $here/states
@@ -38,16 +45,18 @@ echo statistics > "$work/stats-dump"
 while test -e $here/gate; do sleep 0.02; done
 {deed}
 """
+RESTORE = "[checkpoint]\nrestore = true\n"
 CRIU = "#!/bin/sh\nexit 0\n"
 
 
-def criu_daemon(directory: Path, *, deed: str = "", criu: str = CRIU, config: str = "") -> Daemon:
+def criu_daemon(directory: Path, *, deed: str = "", criu: str = CRIU, config: str = RESTORE) -> Daemon:
     """A daemon with that runtime; `deed` is what `checkpoint` ends with, `criu` the program for `criu check`."""
     place = directory / "programs"
     place.mkdir()
     for name, text in (("runc", RUNTIME.format(here=place, deed=deed, runc=shutil.which("runc"))), ("criu", criu)):
         (place / name).write_text(text)
         (place / name).chmod(0o755)
+    (place / "restores").touch()
     daemon = Daemon(directory, runtime="fake", config=f'[runtime.handlers.fake]\npath = "{place}/runc"\n{config}')
     daemon.extra_environment = {"PATH": f"{place}:{os.environ['PATH']}"}
     return daemon

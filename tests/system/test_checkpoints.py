@@ -1,4 +1,4 @@
-"""CheckpointContainer and CheckpointPod, with all that is around the runtime's verb being real.
+"""CheckpointContainer, CheckpointPod and RestorePod, with all that is around the runtime's verb being real.
 
 The verb itself is ours here (tests/support/checkpoints.py); with a real CRIU it is seen in tests/machine.
 """
@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import stat
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
+from tests.support import tars
 from tests.support.checkpoints import criu_daemon, place, runtime_status, under_way
-from tests.support.daemon import Daemon, serving
+from tests.support.daemon import Daemon, container_config, pod_config, serving
 from tests.support.images import refusal
 
 pytestmark = pytest.mark.root
@@ -285,6 +288,195 @@ def test_bad_pod_requests(daemon: Daemon, container: str, tmp_path: Path) -> Non
     daemon.stop_container(second)
     assert refusal(lambda: checkpoint_pod(daemon, sandbox, good, container, second))[0].name == "FAILED_PRECONDITION"
     assert list(good.iterdir()) == []
+
+
+def restore(
+    daemon: Daemon, path: Path | str, *containers: pb.ContainerConfig, handler: str = "", name: str = "again",
+    options: dict[str, str] | None = None,
+) -> pb.RestorePodResponse:  # fmt: skip
+    config = pod_config(name, daemon.directory / "logs" / name, host_network=True, labels={"from": "request"})
+    request = pb.RestorePodRequest(
+        checkpoint_path=str(path), config=config, container_configs=containers, runtime_handler=handler, options=options
+    )
+    answer = daemon.runtime.RestorePod(request, timeout=60)
+    assert isinstance(answer, pb.RestorePodResponse)
+    return answer
+
+
+@pytest.fixture
+def taken(daemon: Daemon, container: str, tmp_path: Path) -> Path:
+    """A checkpoint of the pod that is removed afterwards."""
+    output = tmp_path / "taken"
+    output.mkdir(mode=0o700)
+    sandbox = daemon.pods()[0].id
+    checkpoint_pod(daemon, sandbox, output, container)
+    daemon.remove_pod(sandbox)
+    return output
+
+
+MAIN = container_config("main", *LOOP, labels={"from": "request"})
+
+
+def test_restore(daemon: Daemon, taken: Path) -> None:
+    """CREATED and without a process; its files are the checkpoint's, all else the request's."""
+    answer = restore(daemon, taken, MAIN)
+    (restored,) = answer.restored_containers
+    assert restored.name == "main"
+    status = daemon.status(restored.container_id)
+    assert (status.state, dict(status.labels)) == (pb.CONTAINER_CREATED, {"from": "request"})
+    assert daemon.pod_status(answer.pod_sandbox_id).state == pb.SANDBOX_READY
+    bundle = daemon.run / "containers" / restored.container_id
+    assert (bundle / "rootfs/etc/new").read_text() == "new\n"
+    assert not (bundle / "rootfs/etc/passwd").exists()
+    assert not (bundle / "pidfile").exists()
+    update = pb.UpdateContainerResourcesRequest(container_id=restored.container_id)
+    update.linux.cpu_shares = 100
+    assert refusal(lambda: daemon.runtime.UpdateContainerResources(update))[0].name == "FAILED_PRECONDITION"
+    daemon.start_container(restored.container_id)
+    assert (bundle / "restored").read_text().startswith("pages of ")
+    assert list((daemon.root / "restores").iterdir()) == []
+    daemon.wait_log(restored.container_id, "said")
+    daemon.stop_container(restored.container_id)
+    assert daemon.status(restored.container_id).state == pb.CONTAINER_EXITED
+
+
+def test_restore_is_removed_or_stopped_before_its_start(daemon: Daemon, taken: Path) -> None:
+    answer = restore(daemon, taken, MAIN)
+    container = answer.restored_containers[0].container_id
+    daemon.stop_container(container)
+    assert daemon.status(container).state == pb.CONTAINER_EXITED
+    daemon.remove_pod(answer.pod_sandbox_id)
+    daemon.remove_pod(restore(daemon, taken, MAIN).pod_sandbox_id)
+    assert list((daemon.root / "restores").iterdir()) == []
+
+
+def test_restore_that_fails_to_start(daemon: Daemon, taken: Path) -> None:
+    container = restore(daemon, taken, MAIN).restored_containers[0].container_id
+    (place(daemon) / "restores").write_text("echo no such pid >&2; exit 1")
+    code, words = refusal(lambda: daemon.start_container(container))
+    (place(daemon) / "restores").write_text("")
+    assert (code, "no such pid" in words) == (grpc.StatusCode.INTERNAL, True), words
+    assert daemon.status(container).reason == "StartError"
+
+
+def test_restart_before_the_start(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    with serving(criu_daemon(tmp_path_factory.mktemp("e"))) as daemon:
+        pod = daemon.run_pod("pod", host_network=True)
+        container = daemon.run_container(pod, *LOOP)
+        tmp_path.chmod(0o700)
+        checkpoint_pod(daemon, pod, tmp_path, container)
+        daemon.remove_pod(pod)
+        restored = restore(daemon, tmp_path, MAIN).restored_containers[0].container_id
+        daemon.kill()
+        daemon.start()
+        assert daemon.status(restored).state == pb.CONTAINER_CREATED
+        daemon.start_container(restored)
+        daemon.wait_log(restored, "said")
+
+
+def refused_restore(daemon: Daemon, path: Path | str, *containers: pb.ContainerConfig, **more: Any) -> tuple[str, str]:
+    """The code and the words; nothing is left of it."""
+    code, words = refusal(lambda: restore(daemon, path, *containers, **more))
+    assert daemon.pods() == []
+    assert daemon.containers() == []
+    top = daemon.root / "restores"
+    assert not top.exists() or list(top.iterdir()) == []
+    return code.name, words
+
+
+def test_bad_restore_requests(daemon: Daemon, taken: Path, tmp_path: Path) -> None:
+    other, image = container_config("other", *LOOP), container_config("main", *LOOP, image="none")
+    (tmp_path / "link").symlink_to(taken)
+    (tmp_path / "empty").mkdir()
+    strict = container_config("main", *LOOP, security=pb.LinuxContainerSecurityContext(no_new_privs=True))
+    for path, configs, more, code in (
+        (taken, (), {}, "INVALID_ARGUMENT"),
+        (taken, (MAIN, MAIN), {}, "INVALID_ARGUMENT"),
+        (taken, (other,), {}, "INVALID_ARGUMENT"),
+        (taken, (MAIN, other), {}, "INVALID_ARGUMENT"),
+        (taken, (image,), {}, "NOT_FOUND"),
+        (taken, (strict,), {}, "INVALID_ARGUMENT"),
+        (taken, (MAIN,), {"handler": "unheard-of"}, "INVALID_ARGUMENT"),
+        (taken, (MAIN,), {"handler": "crun"}, "UNIMPLEMENTED"),
+        (taken, (MAIN,), {"options": {"tcp": "yes"}}, "INVALID_ARGUMENT"),
+        (tmp_path / "link", (MAIN,), {}, "INVALID_ARGUMENT"),
+        (tmp_path / "empty", (MAIN,), {}, "INVALID_ARGUMENT"),
+        ("", (MAIN,), {}, "INVALID_ARGUMENT"),
+    ):
+        found, words = refused_restore(daemon, path, *configs, **more)
+        assert found == code, (path, configs, more, words)
+
+
+def test_checkpoint_that_others_can_write(daemon: Daemon, taken: Path) -> None:
+    taken.chmod(0o777)
+    assert refused_restore(daemon, taken, MAIN)[0] == "PERMISSION_DENIED"
+    taken.chmod(0o700)
+    os.chown(taken / "container-0.tar", 1000, 0)
+    assert refused_restore(daemon, taken, MAIN)[0] == "PERMISSION_DENIED"
+
+
+HOSTILE = {
+    "no-archive": b"nothing of the kind" * 100,
+    "escapes": tars.archive(tars.file(b"../../../tmp/evil", b"x")),
+    "images-elsewhere": tars.archive(
+        tars.symlink(b"checkpoint", b"/etc"), tars.file(b"spec.dump"), tars.file(b"rootfs-diff.tar")
+    ),
+    "image-is-a-link": tars.archive(
+        tars.file(b"spec.dump", b"{}"), tars.file(b"rootfs-diff.tar"), tars.directory(b"checkpoint"),
+        tars.symlink(b"checkpoint/pages-1.img", b"/etc/shadow"),
+    ),
+    "image-is-a-device": tars.archive(
+        tars.file(b"spec.dump", b"{}"), tars.file(b"rootfs-diff.tar"), tars.directory(b"checkpoint"),
+        tars.header(b"checkpoint/pages-1.img", b"3", major=1, minor=1),
+    ),
+    "difference-is-a-link": tars.archive(
+        tars.file(b"spec.dump", b"{}"), tars.directory(b"checkpoint"), tars.symlink(b"rootfs-diff.tar", b"/etc/shadow")
+    ),
+    "difference-escapes": tars.archive(
+        tars.file(b"spec.dump", b"{}"), tars.directory(b"checkpoint"),
+        tars.file(b"rootfs-diff.tar", tars.archive(tars.file(b"../evil", b"x"))),
+    ),
+    "spec-is-nonsense": tars.archive(
+        tars.file(b"spec.dump", b"[1"), tars.directory(b"checkpoint"), tars.file(b"rootfs-diff.tar", tars.archive())
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_archive(daemon: Daemon, taken: Path, kind: str) -> None:
+    """The manifest vouches for it, so what is looked at is what is in it."""
+    manifest = json.loads((taken / "checkpoint.json").read_text())
+    manifest["containers"][0] |= {
+        "digest": "sha256:" + hashlib.sha256(HOSTILE[kind]).hexdigest(), "size": len(HOSTILE[kind])
+    }  # fmt: skip
+    (taken / "container-0.tar").write_bytes(HOSTILE[kind])
+    (taken / "checkpoint.json").write_text(json.dumps(manifest))
+    assert refused_restore(daemon, taken, MAIN)[0] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("damage", ["other-bytes", "shorter", "link", "missing", "manifest", "names-a-path"])
+def test_damaged_checkpoint(daemon: Daemon, taken: Path, damage: str) -> None:
+    archive, manifest = taken / "container-0.tar", taken / "checkpoint.json"
+    if damage == "other-bytes":
+        archive.write_bytes(archive.read_bytes().replace(b"pages of", b"pages at"))
+    elif damage == "shorter":
+        os.truncate(archive, 1024)
+    elif damage == "link":
+        archive.rename(taken / "real")
+        archive.symlink_to("real")
+    elif damage == "missing":
+        archive.unlink()
+    elif damage == "manifest":
+        manifest.write_text("{}")
+    else:
+        manifest.write_text(manifest.read_text().replace("container-0.tar", "../container-0.tar"))
+    assert refused_restore(daemon, taken, MAIN)[0] == "INVALID_ARGUMENT"
+
+
+def test_restore_is_off_by_default(tmp_path: Path) -> None:
+    with serving(criu_daemon(tmp_path, config="[checkpoint]\nrestore = false\n")) as daemon:
+        code, words = refusal(lambda: restore(daemon, tmp_path, MAIN))
+        assert (code, "checkpoint.restore" in words) == (grpc.StatusCode.UNIMPLEMENTED, True)
 
 
 def test_archive_limit(tmp_path: Path) -> None:

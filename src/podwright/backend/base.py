@@ -44,6 +44,16 @@ class PodBackend(Protocol):
         """
         ...
 
+    async def restore_sandbox(
+        self, path: str, config: pb.PodSandboxConfig, handler: str, containers: Sequence[pb.ContainerConfig]
+    ) -> tuple[Sandbox, Sequence[Container]]:
+        """A pod whose containers are CREATED, and go on where the checkpoint was taken when they are started.
+
+        Nothing is left after an error. Raises what `run_sandbox` and `create_container` raise, AlreadyExists,
+        PermissionDenied (others may write the checkpoint), Unimplemented.
+        """
+        ...
+
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """Raises NotFound, AmbiguousId."""
         ...

@@ -8,10 +8,11 @@ from typing import Any
 
 from podwright.backend.events import LifecycleEvent, subscribe
 from podwright.backend.plugin_node import PluginNode, announce_pod_update, reviewed_update
-from podwright.base.errors import FailedPrecondition, InvalidArgument
+from podwright.base.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unimplemented
 from podwright.base.inflight import Inflight, Stage
 from podwright.base.streams import ProcessStreams, Reader, Writer
 from podwright.base.tasks import Tasks, gather_all
+from podwright.base.undo import Undo
 from podwright.container import recover as container_recover
 from podwright.container.attach import attach, require_attachable
 from podwright.container.checkpoint.take import Checkpoints, PodName
@@ -22,6 +23,7 @@ from podwright.container.exits import Exits, monitored
 from podwright.container.metrics import MetricsReader
 from podwright.container.model import Container, container_key
 from podwright.container.remove import remove_container
+from podwright.container.spec.userns import pod_id_maps
 from podwright.container.start import start_container
 from podwright.container.stats import ContainerStats, StatsReader
 from podwright.container.stop import Stopper
@@ -111,6 +113,39 @@ class NativeBackend:
             await announce_pod_update(self._pods, self._containers, sandbox, overhead, resources)
         update_sandbox(self._pods, sandbox, overhead, resources)
         await self._pods.plugins.after(Event.POST_UPDATE_POD_SANDBOX, sandbox.id)
+
+    async def restore_sandbox(
+        self, path: str, config: pb.PodSandboxConfig, handler: str, containers: Sequence[pb.ContainerConfig]
+    ) -> tuple[Sandbox, Sequence[Container]]:
+        await self._checkpoints.require_restore(handler)
+        key = sandbox_key(config)
+        if pod_id_maps(config.linux.security_context.namespace_options) is not None:
+            raise Unimplemented("a pod in a user namespace of its own can't be restored")
+        work = partial(self._restore, path, config, handler, containers)
+        restored: tuple[Sandbox, Sequence[Container]] = await self._running.join(
+            ("restore", key, path), f"restore {key[1]}/{key[0]}", work
+        )
+        return restored
+
+    async def _restore(
+        self, path: str, config: pb.PodSandboxConfig, handler: str, configs: Sequence[pb.ContainerConfig], stage: Stage
+    ) -> tuple[Sandbox, Sequence[Container]]:
+        key = sandbox_key(config)
+        if self._pods.sandboxes.by_key(key) is not None:
+            raise AlreadyExists(f"pod {key[1]}/{key[0]} attempt {key[3]} exists: remove it first")
+        stage("checkpoint")
+        names = [config.metadata.name for config in configs]
+        async with self._checkpoints.unpacked(path, names) as archives, Undo("restore pod") as undo:
+            stage("pod")
+            sandbox = await self.run_sandbox(config, handler)
+            undo.add("remove the pod", partial(self.remove_sandbox, sandbox.id))
+            facts = sandbox_facts(self._pods, sandbox)
+            restored = [
+                await create_container(self._containers, self._exits, facts, c, stage, archives[c.metadata.name])
+                for c in configs
+            ]
+            undo.keep()
+        return sandbox, restored
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         return self._pods.sandboxes.find(sandbox_id)

@@ -11,7 +11,7 @@ from podwright.container.model import Container
 
 def require_process(container: Container) -> None:
     """Raises FailedPrecondition without one; what is created has one and may be attached to before its start."""
-    if container.finished or not container.record.created_at:
+    if container.finished or container.process is None:
         raise FailedPrecondition(f"container {container.id[:13]} has no process: there is nothing to attach to")
 
 

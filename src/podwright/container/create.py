@@ -18,6 +18,7 @@ from podwright.base.tasks import in_thread
 from podwright.base.undo import Undo
 from podwright.cgroup.naming import kernel_path_of
 from podwright.container.abi import runs_other_abis
+from podwright.container.checkpoint.restore import Restore, check_same, fill
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.image_volumes import find_image_volumes, mount_image_volumes
@@ -35,7 +36,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
 from podwright.linux.idmap import IdMaps
 from podwright.linux.paths import make_directories_in_root, read_in_root
-from podwright.monitor.base import Launch
+from podwright.monitor.base import Launch, Monitored
 from podwright.nri.base import Event
 from podwright.runtime.base import CommandNotRunnable
 from podwright.state.boot import boot_id
@@ -47,17 +48,22 @@ ACCOUNT_FILE_LIMIT_BYTES = 10 * 1024 * 1024
 
 
 async def create_container(
-    on: Collaborators, exits: Exits, sandbox: SandboxFacts, config: pb.ContainerConfig, stage: Stage
-) -> Container:
-    """Make a CREATED container, or leave nothing. Raises InvalidArgument, NotFound (image), AlreadyExists, and what
-    the drivers raise."""
+    on: Collaborators, exits: Exits, sandbox: SandboxFacts, config: pb.ContainerConfig, stage: Stage,
+    restore: Restore | None = None,
+) -> Container:  # fmt: skip
+    """Make a CREATED container, or leave nothing. `restore`: with the files of a checkpoint, and no process before its
+    start. Raises InvalidArgument, NotFound (image), AlreadyExists, and what the drivers raise."""
     image = find_image(on, config)
-    container = reserve(on, sandbox, config, image, find_image_volumes(on.images, config.mounts))
+    if restore is not None and restore.image_id != image.id:
+        raise InvalidArgument(f"was checkpointed with image {restore.image_id}, not {image.id}", field="image.image")
+    container = reserve(
+        on, sandbox, config, image, find_image_volumes(on.images, config.mounts), restored=restore is not None
+    )
     with log_context(container=container.id[:13]):
         async with Undo("create container") as undo:
             undo.add("take the container down", partial(_abandon, on, exits, container, undo))
             async with on.locks.hold(container.id), on.plugins.section():
-                await _bring_up(on, exits, sandbox, container, image, undo, stage)
+                await _bring_up(on, exits, sandbox, container, image, undo, stage, restore)
             on.containers.hidden.discard(container.id)
             undo.keep()
         await on.plugins.after(Event.POST_CREATE_CONTAINER, container.id)
@@ -66,12 +72,12 @@ async def create_container(
 
 async def _bring_up(
     on: Collaborators, exits: Exits, sandbox: SandboxFacts, container: Container, image: ImageRecord, undo: Undo,
-    stage: Stage,
+    stage: Stage, restore: Restore | None,
 ) -> None:  # fmt: skip
     stage("root file system")
     host = on.host(sandbox.handler)
     _, label = selinux_labels(container.config.linux.security_context, sandbox, host)
-    rootfs = await mount_rootfs(on, container, image, sandbox, label)
+    rootfs = await mount_rootfs(on, container, image, sandbox, label, restore)
     check_mount_points(rootfs)
     stage("runtime specification")
     bundle = on.layout.bundle(container.id)
@@ -98,6 +104,12 @@ async def _bring_up(
     make_working_directory(rootfs, built.working_dir, owner=owner)
     await mount_idmapped(container.config, sandbox, request)
     write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
+    user = ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups))
+    if restore is not None:
+        check_same(built.spec, restore)
+        created_at = on.containers.next_created_at()
+        on.containers.update(container.id, created_at=created_at, stop_signal=built.stop_signal, user=user)
+        return
     stage("runtime create")
     try:
         created = await on.monitor.create(launch_of(on, container, in_userns=sandbox.userns is not None))
@@ -105,14 +117,20 @@ async def _bring_up(
         raise _naming(error, built.spec.process.args[0]) from None
     unmount_idmapped(container.config, request)
     on.containers.update(
-        container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal,
-        user=ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups)),
-        cgroup=_cgroup_of(on, container, created.process.pid),
-        pid=created.process.pid, pid_start_time=created.process.start_time,
-        monitor_pid=created.monitor.pid, monitor_start_time=created.monitor.start_time,
+        container.id, created_at=on.containers.next_created_at(), stop_signal=built.stop_signal, user=user,
+        **process_facts(on, container, created),
     )  # fmt: skip
     exits.watch(container)
     stage("created")
+
+
+def process_facts(on: Collaborators, container: Container, created: Monitored) -> dict[str, object]:
+    """What is stored of a container's process once there is one."""
+    return {
+        "cgroup": _cgroup_of(on, container, created.process.pid),
+        "pid": created.process.pid, "pid_start_time": created.process.start_time,
+        "monitor_pid": created.monitor.pid, "monitor_start_time": created.monitor.start_time,
+    }  # fmt: skip
 
 
 def find_image(on: Collaborators, config: pb.ContainerConfig) -> ImageRecord:
@@ -125,7 +143,7 @@ def find_image(on: Collaborators, config: pb.ContainerConfig) -> ImageRecord:
 
 def reserve(
     on: Collaborators, sandbox: SandboxFacts, config: pb.ContainerConfig, image: ImageRecord,
-    volumes: tuple[ImageVolume, ...] = (),
+    volumes: tuple[ImageVolume, ...] = (), *, restored: bool = False,
 ) -> Container:  # fmt: skip
     """Store the record, before the first side effect."""
     taken = on.containers.by_key(container_key(sandbox.id, config))
@@ -143,7 +161,7 @@ def reserve(
             id=container_id, sandbox_id=sandbox.id, config=config.SerializeToString(), handler=sandbox.handler,
             image_id=image.id, image_ref=image.reference_for(config.image.user_specified_image, config.image.image),
             reserved_at=on.containers.next_created_at(), boot=boot_id(), log_path=log_path,
-            image_volumes=volumes,
+            image_volumes=volumes, restored=restored,
             cgroups_path=on.cgroups.container_path(sandbox.cgroup_parent, container_id),
             cgroup=on.cgroups.kernel_path(sandbox.cgroup_parent, container_id),
         )
@@ -151,14 +169,17 @@ def reserve(
 
 
 async def mount_rootfs(
-    on: Collaborators, container: Container, image: ImageRecord, sandbox: SandboxFacts, label: str
-) -> Path:
+    on: Collaborators, container: Container, image: ImageRecord, sandbox: SandboxFacts, label: str,
+    restore: Restore | None = None,
+) -> Path:  # fmt: skip
     """The container's own writable layer over the image's layers, mounted in its bundle."""
     rootfs = on.layout.rootfs(container.id)
     rootfs.mkdir(mode=0o700, parents=True)
     if sandbox.id_maps is not None:
         let_in(on, container, sandbox.id_maps)
     on.snapshots.prepare(container.id, image.diff_ids, maps=sandbox.id_maps)
+    if restore is not None:
+        await fill(on, container.id, restore)
     mount = partial(on.snapshots.mount, container.id, rootfs, userns=sandbox.userns, label=label)
     if sandbox.userns is None:
         mount()
@@ -230,6 +251,7 @@ def launch_of(on: Collaborators, container: Container, *, in_userns: bool) -> La
     return Launch(
         container_id=container.id, name=config.metadata.name, bundle=on.layout.bundle(container.id),
         command=command, log_path=log_path, stdin=config.stdin, stdin_once=config.stdin_once, terminal=config.tty,
+        restore_from=on.layout.restore(container.id) if record.restored else None,
     )  # fmt: skip
 
 

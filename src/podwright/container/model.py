@@ -130,6 +130,11 @@ class Container:
         return bool(self.record.started_at) and not self.record.finished_at
 
     @property
+    def awaits_restore(self) -> bool:
+        """Whether its processes are still CRIU's files: its start restores them."""
+        return self.record.restored and not self.record.pid and not self.finished
+
+    @property
     def finished(self) -> bool:
         return bool(self.record.finished_at)
 

@@ -51,6 +51,11 @@ async def recover_container(on: Collaborators, exits: Exits, container: Containe
     if container.record.boot != boot_id():
         _record_loss(on, container, "the machine was restarted")
         return
+    if container.awaits_restore:
+        # A restore that was under way is none: the files are still there for the next start.
+        await on.monitor.abandon(container.id, on.layout.bundle(container.id))
+        await on.handlers.runtime(container.record.handler).delete(container.id, force=True)
+        return
     ended = on.monitor.exit_now(monitored(on, container))
     if ended is None:
         if container.record.update_undo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podwright.base.files import remove_tree
 from podwright.base.log import get_logger
+from podwright.base.tasks import in_thread
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.image_volumes import release_image_volumes
@@ -39,6 +40,8 @@ async def take_down(on: Collaborators, exits: Exits, container: Container) -> No
     exits.forget(container.id)
     release_rootfs(on, container.id)
     await on.snapshots.remove(container.id)
+    if container.record.restored:
+        await in_thread(remove_tree, on.layout.restore(container.id))
     bundle = on.layout.bundle(container.id)
     mounts.unmount_tree(bundle)
     await release_image_volumes(on, container)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 from podwright.base.errors import FailedPrecondition, PodwrightError
+from podwright.base.files import remove_tree
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger
-from podwright.base.tasks import shielded
+from podwright.base.tasks import in_thread, shielded
 from podwright.container.collaborators import Collaborators
+from podwright.container.create import launch_of, process_facts
 from podwright.container.exits import Exits
 from podwright.container.model import START_ERROR, Container
 from podwright.criapi import api_pb2 as pb
@@ -36,7 +38,10 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
         try:
             # A command that ends at once must not have its state deleted under a runtime that is still at work on it.
             async with on.locks.hold(("runtime", container.id)):
-                await runtime.start(container.id)
+                if container.awaits_restore:
+                    await _restore(on, exits, container)
+                else:
+                    await runtime.start(container.id)
         except PodwrightError as error:
             await shielded(_record_failure(on, exits, container, error), name="start failed")
             raise
@@ -47,6 +52,14 @@ async def start_container(on: Collaborators, exits: Exits, container: Container,
             container.id, started_at=min(time.time_ns(), container.record.finished_at or time.time_ns())
         )
     await on.plugins.after(Event.POST_START_CONTAINER, container.id)
+
+
+async def _restore(on: Collaborators, exits: Exits, container: Container) -> None:
+    """Give it the processes of its checkpoint, which run at once."""
+    created = await on.monitor.create(launch_of(on, container, in_userns=False))
+    on.containers.update(container.id, **process_facts(on, container, created))
+    exits.watch(container)
+    await in_thread(remove_tree, on.layout.restore(container.id))
 
 
 async def _record_failure(on: Collaborators, exits: Exits, container: Container, error: PodwrightError) -> None:

@@ -17,6 +17,7 @@ from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
 from podwright.container.model import Container
 from podwright.criapi import api_pb2 as pb
+from podwright.monitor.base import Exit
 
 log = get_logger(__name__)
 
@@ -48,6 +49,8 @@ class Stopper:
         """
         if container.finished or not container.record.created_at:
             return
+        if container.record.restored and await self._give_up_restore(container):
+            return
         kill_at = time.monotonic() + max(0.0, grace_s)
         stop = self._stops.get(container.id)
         if stop is None:
@@ -58,6 +61,14 @@ class Stopper:
             stop.changed.set()
         assert stop.task is not None
         await asyncio.shield(stop.task)
+
+    async def _give_up_restore(self, container: Container) -> bool:
+        """One that was to come from a checkpoint and has no process yet has ended; False when there is a process."""
+        async with self._on.locks.hold(container.id):
+            if container.awaits_restore:
+                await self._exits.record(container, Exit(128 + signal.SIGKILL, time.time_ns()))
+                return True
+            return container.finished
 
     async def _run(self, container: Container, stop: _Stop) -> None:
         try:

@@ -81,6 +81,8 @@ def _changed_cpu(change: pb.LinuxContainerResources, wanted: Cpu) -> Cpu | None:
 
 
 def _check_state(container: Container) -> None:
+    if container.awaits_restore:
+        raise FailedPrecondition(f"container {container.id[:13]} has no cgroup before its start from a checkpoint")
     if container.state not in (pb.CONTAINER_CREATED, pb.CONTAINER_RUNNING):
         state = pb.ContainerState.Name(container.state).removeprefix("CONTAINER_").lower()
         raise FailedPrecondition(

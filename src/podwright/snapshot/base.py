@@ -116,6 +116,12 @@ class Snapshotter(Protocol):
         Raises NotFound, FailedPrecondition, and what `out.write` raises.
         """
 
+    async def unpack(self, archive: BlobSource, target: Path) -> Digest:
+        """Any archive into the empty directory `target`, in the sandbox that layers have; its plain bytes' digest.
+
+        Errors are those of `layer.Unpacker.unpack`; the caller removes what is left.
+        """
+
     async def apply_difference(self, key: str, layer: BlobSource) -> None:
         """Fill a container's directory, prepared and not mounted yet, with what `write_difference` gave.
 

@@ -40,11 +40,15 @@ async def undo_unfinished(on: Collaborators, journal: Table[CheckpointRecord]) -
             log.error("an unfinished checkpoint can't be undone", error=repr(error))
         else:
             journal.delete(record.id)
-    if on.layout.checkpoints.exists():
-        kept = set(journal.keys())
-        for work in on.layout.checkpoints.iterdir():
-            if work.name not in kept:
-                await in_thread(remove_tree, work)
+    await _sweep(on.layout.checkpoints, set(journal.keys()))
+    await _sweep(on.layout.restores, {container.id for container in on.containers if container.awaits_restore})
+
+
+async def _sweep(directory: Path, kept: set[str]) -> None:
+    if directory.exists():
+        for path in directory.iterdir():
+            if path.name not in kept:
+                await in_thread(remove_tree, path)
 
 
 async def _undo(on: Collaborators, record: CheckpointRecord) -> None:

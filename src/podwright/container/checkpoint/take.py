@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from podwright.base.undo import Undo
 from podwright.container.checkpoint import archive, manifest, output
 from podwright.container.checkpoint.freeze import Freezer
 from podwright.container.checkpoint.journal import CheckpointRecord, remove_files, undo_unfinished
+from podwright.container.checkpoint.restore import Restore, unpacked
 from podwright.container.checkpoint.settings import Settings
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
@@ -73,6 +74,17 @@ class Checkpoints:
         Raises what `container` raises, InvalidArgument also when other containers of the pod run.
         """
         await self._run(partial(self._pod, pod, containers, output_path), f"checkpoint pod {pod.id[:13]}", None)
+
+    def unpacked(self, path: str, names: Collection[str]) -> AbstractAsyncContextManager[dict[str, Restore]]:
+        """A pod's checkpoint by container name; see `restore.unpacked`."""
+        return unpacked(self._on, path, names, max_bytes=self._settings.max_bytes)
+
+    async def require_restore(self, handler: str) -> None:
+        """Raises InvalidArgument (unknown handler), Unimplemented."""
+        self._on.handlers.runtime(handler)
+        if not self._settings.restore:
+            raise Unimplemented("RestorePod is off on this node: checkpoint.restore = true in its configuration")
+        await require_offered(self._on, handler)
 
     async def _run(self, work: partial[Coroutine[None, None, None]], name: str, timeout_s: float | None) -> None:
         task = self._tasks.start(self._bounded(work, timeout_s or self._settings.timeout_s), name=name)

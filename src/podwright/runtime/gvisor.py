@@ -34,8 +34,9 @@ log = get_logger(__name__)
 
 # Runs `runsc create …`, its arguments. `runsc start` gives the sentry its own streams, and leaves the container's file
 # server behind as an orphan: so it has to be run here, where the monitor's streams are and the monitor is the reaper.
-# A line at one fifo names the log for it, and an empty one says that the container is deleted; the other fifo gets its
-# status. What `wait` prints ends with the exit status and a brace, and is empty when the sentry ended first.
+# A line at one fifo names the log for it, and an empty one says that the container is deleted; it is open before create
+# ends, so that whoever writes then finds a reader. The other fifo gets the status of `start`. What `wait` prints ends
+# with the exit status and a brace, and is empty when the sentry ended first.
 # TMPDIR is the monitor's; there the sentry, which is nobody, would make the directory that it changes its root to.
 _CREATE = """
 unset TMPDIR
@@ -49,15 +50,15 @@ for word; do
 done
 id=$word
 [ -e {root}/"${{id}}_sandbox:$id.state" ] && exit
-mkfifo "$bundle/{go}" "$bundle/{started}" || exit
+mkfifo "$bundle/{go}" "$bundle/{started}" && exec 3<>"$bundle/{go}" || exit
 {{
-  while read -r log <"$bundle/{go}" && [ -n "$log" ]; do
-    {runsc} --log "$log" --log-format json start "$id"
+  while read -r log <&3 && [ -n "$log" ]; do
+    {runsc} --log "$log" --log-format json start "$id" 3>&-
     status=$?
     echo $status 1<>"$bundle/{started}"
     [ $status = 0 ] && break
   done
-  exec 2>/dev/null
+  exec 2>/dev/null 3>&-
   gofer=$(sed -n 's/.*"goferPid":\\([0-9]*\\).*/\\1/p' {root}/"${{id}}_sandbox:"*.state)
   answer=$({runsc} wait "$id")
   code=${{answer##*:}}

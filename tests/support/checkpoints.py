@@ -24,7 +24,7 @@ for word in "$@"; do
     --work-path) work=$word ;;
     esac
     case "$previous" in --bundle) bundle=$word ;; --pid-file) pid_file=$word ;; esac
-    case "$word" in checkpoint | restore) verb=$word ;; esac
+    case "$word" in checkpoint | restore) verb=$word ;; resume) test ! -e $here/stuck || exit 1 ;; esac
     previous=$word
 done
 test "$verb" || exec {runc} "$@"

@@ -177,6 +177,15 @@ def test_failing_dump(
         assert runtime_status(daemon, container) == "running"
 
 
+def test_runtime_that_does_not_thaw(daemon: Daemon, container: str, tmp_path: Path) -> None:
+    (place(daemon) / "stuck").touch()
+    try:
+        checkpoint(daemon, container, tmp_path / "c")
+    finally:
+        (place(daemon) / "stuck").unlink()
+    daemon.wait_until(lambda: runtime_status(daemon, container) == "running")
+
+
 def test_caller_goes_away(daemon: Daemon, container: str, tmp_path: Path) -> None:
     deed(daemon, "exec sleep 1000")
     pod = daemon.status(container)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,18 @@ def test_a_rule_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
         command_line = CommandLine(daemon.socket, capsys, monkeypatch)
         done = command_line("explain", manifest, "--config", daemon.config, "-o", "json")
         assert done.json == [{"pod": "default/careful", "handler": "runc", "because": "rule 'careful' fits it"}]
+
+
+def test_a_handler_that_is_configured_no_more(tmp_path: Path) -> None:
+    """The end of its containers is seen all the same."""
+    handler = '[runtime.handlers.gone]\npath = "runc"\n'
+    with serving(Daemon(tmp_path, runtime="crun", config=handler)) as daemon:
+        container = daemon.run_container(daemon.run_pod(handler="gone"), "sleep", "1000")
+        configured = daemon.config.read_text()
+        daemon.config.write_text(configured.replace(handler, ""))
+        daemon.restart()
+        info = daemon.runtime.ContainerStatus(pb.ContainerStatusRequest(container_id=container, verbose=True)).info
+        os.kill(json.loads(info["info"])["pid"], signal.SIGKILL)
+        assert daemon.wait_exit(container).exit_code == 137
+        daemon.config.write_text(configured)
+        daemon.restart()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from podwright.base.errors import PodwrightError
 from podwright.base.log import get_logger, log_context
 from podwright.base.tasks import Tasks
 from podwright.container.collaborators import Collaborators
@@ -81,11 +82,18 @@ class Exits:
             return "Error", "the monitor died before the container did: its exit code is not known"
         if ended.exit_code == 0:
             return "Completed", ""
-        if lost := self._on.handlers.runtime(container.record.handler).lost(container.id):
+        if lost := self._lost(container):
             return "Error", lost
         if ended.oom_hint or oom_killed:
             return "OOMKilled", "a process of the container was killed because its memory limit was reached"
         return "Error", ""
+
+    def _lost(self, container: Container) -> str:
+        """What the runtime knows of the end; nothing where the handler is not configured any more."""
+        try:
+            return self._on.handlers.runtime(container.record.handler).lost(container.id)
+        except PodwrightError:
+            return ""
 
     async def ended(self, container: Container) -> None:
         """Return when the container's end is stored (at once when it has ended or never ran)."""

@@ -255,6 +255,22 @@ def test_pod(daemon: Daemon, tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
+def test_two_into_one_directory(daemon: Daemon, tmp_path: Path) -> None:
+    """The second waits, finds it full, and leaves the first one's files alone."""
+    pods = [daemon.run_pod(name, host_network=True) for name in ("one", "two")]
+    ids = [daemon.run_container(pod, "sleep", "1000") for pod in pods]
+    (place(daemon) / "gate").touch()
+    first = in_background(lambda: checkpoint_pod(daemon, pods[0], tmp_path, ids[0]))
+    daemon.wait_until(lambda: (place(daemon) / "states").exists())
+    second = in_background(lambda: checkpoint_pod(daemon, pods[1], tmp_path, ids[1]))
+    (place(daemon) / "gate").unlink()
+    for thread in (first, second):
+        thread.join()
+    assert json.loads((tmp_path / "checkpoint.json").read_text())["pod_name"] == "one"
+    with tarfile.open(tmp_path / "container-0.tar") as archive:
+        assert json.loads(read(archive, "config.dump"))["id"] == ids[0]
+
+
 def test_second_dump_fails(daemon: Daemon, tmp_path: Path) -> None:
     pod = daemon.run_pod("two", host_network=True)
     ids = [daemon.run_container(pod, "sleep", "1000", name=name) for name in ("a", "b")]

@@ -51,10 +51,13 @@ def real_directory(path: str, field: str) -> Iterator[int]:
         os.close(fd)
 
 
-@contextmanager
-def empty_directory(path: str, field: str) -> Iterator[int]:
-    """As `real_directory`, with nothing in it. Raises InvalidArgument, FailedPrecondition."""
-    with real_directory(path, field) as fd:
-        if os.listdir(fd):
-            raise FailedPrecondition(f"{field}: {path} is not empty")
-        yield fd
+def require_empty(directory: int, path: str) -> None:
+    """Raises FailedPrecondition."""
+    if os.listdir(directory):
+        raise FailedPrecondition(f"output_path: {path} is not empty")
+
+
+def identity(directory: int) -> tuple[str, int, int]:
+    """What two callers lock who name the same directory."""
+    info = os.fstat(directory)
+    return ("checkpoint output", info.st_dev, info.st_ino)

@@ -116,8 +116,11 @@ class Checkpoints:
 
     async def _pod(self, pod: PodName, containers: Sequence[Container], output_path: str, stage: Stage) -> None:
         files = (*(manifest.archive_file(number) for number in range(len(containers))), manifest.FILE)
-        with output.empty_directory(output_path, "output_path") as directory:
-            async with self._under_way(containers, output_path, files) as work:
+        with output.real_directory(output_path, "output_path") as directory:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(self._on.locks.hold(output.identity(directory)))
+                output.require_empty(directory, output_path)
+                work = await stack.enter_async_context(self._under_way(containers, output_path, files))
                 require_all_running(containers, self._on.containers.of_sandbox(pod.id))
                 dumped = await self._dump(containers, work, stage)
                 stage("archives")
@@ -130,7 +133,7 @@ class Checkpoints:
                     text = manifest.encode(
                         manifest.Manifest(pod_name=pod.name, pod_namespace=pod.namespace, containers=entries)
                     )
-                    await in_thread(_write_synced, new.files[-1].fd, text)
+                    await in_stoppable_thread(lambda _stop: _write_synced(new.files[-1].fd, text))
                     new.publish()
         log.info("pod is checkpointed", pod=f"{pod.namespace}/{pod.name}", output_path=output_path)
 

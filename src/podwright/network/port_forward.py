@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,28 +19,32 @@ from podwright.network.namespaces import run_in_netns
 
 _CHUNK_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 10.0
-_LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+LOOPBACK = ("127.0.0.1", "::1")
 
 
-async def forward_port(netns: Path | None, port: int, *, incoming: Reader, outgoing: Writer) -> None:
+async def forward_port(
+    netns: Path | None, port: int, *, incoming: Reader, outgoing: Writer, addresses: Sequence[str] = LOOPBACK
+) -> None:
     """One connection to a port in the namespace pinned at `netns` (None: the host's), until both directions have ended.
 
+    `addresses` are tried in turn.
     Raises InvalidArgument, Unavailable when nobody listens, FailedPrecondition when there is no such namespace,
     ConnectionError when the client goes away. A server that breaks the connection off has ended it.
     """
     if not 0 < port < 65536:
         raise InvalidArgument(f"{port} is not a port", field="port")
-    connection = await _connect(netns, port)
+    connection = await _connect(netns, addresses, port)
     try:
         await gather_all(_upload(incoming, connection), _download(connection, outgoing), name="port forward")
     finally:
         connection.close()
 
 
-async def _connect(netns: Path | None, port: int) -> socket.socket:
+async def _connect(netns: Path | None, addresses: Sequence[str], port: int) -> socket.socket:
     """As a program in there would reach the port by the name localhost."""
     problem = OSError()
-    for family, address in _LOOPBACK:
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             connection = await _socket(netns, family)
         except OSError:  # a kernel without IPv6
@@ -55,7 +60,8 @@ async def _connect(netns: Path | None, port: int) -> socket.socket:
             if not isinstance(error, OSError):
                 raise
             problem = problem if problem.errno else error
-    raise Unavailable(f"nobody listens on 127.0.0.1 or [::1]: {os.strerror(problem.errno or 0)}") from problem
+    where = " or ".join(f"[{address}]" if ":" in address else address for address in addresses)
+    raise Unavailable(f"nobody listens on {where}: {os.strerror(problem.errno or 0)}") from problem
 
 
 async def _socket(netns: Path | None, family: int) -> socket.socket:

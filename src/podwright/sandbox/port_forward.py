@@ -18,5 +18,9 @@ def require_forwardable(sandbox: Sandbox) -> None:
 async def forward_port(on: Collaborators, sandbox: Sandbox, port: int, *, incoming: Reader, outgoing: Writer) -> None:
     """One connection; raises what `require_forwardable` and the network's `forward_port` raise."""
     require_forwardable(sandbox)
+    if on.handlers.runtime(sandbox.record.handler).own_kernel:
+        # Its network stack is not the namespace's: it is reached from outside, by the pod's addresses.
+        await port_forward.forward_port(None, port, incoming=incoming, outgoing=outgoing, addresses=sandbox.ips)
+        return
     netns = None if sandbox.host_network else on.layout.namespace(sandbox.id, "net")
     await port_forward.forward_port(netns, port, incoming=incoming, outgoing=outgoing)

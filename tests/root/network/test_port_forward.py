@@ -163,3 +163,12 @@ async def test_a_slow_client_makes_the_server_wait(netns: Path, tasks: Tasks) ->
         screen.thaw()
         await running
     assert len(screen.text) == 400 * 64 * 1024
+
+
+async def test_other_addresses_than_the_loopbacks() -> None:
+    server, port = await _server(None, _echo_to_the_end, host="127.0.0.2")
+    async with server:
+        screen = Screen()
+        keyboard = Keyboard(b"x", closed=True)
+        await forward_port(None, port, incoming=keyboard, outgoing=screen, addresses=("127.0.0.3", "127.0.0.2"))
+    assert screen.text == b"all: x"

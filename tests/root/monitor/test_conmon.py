@@ -104,7 +104,9 @@ async def test_a_runtime_that_hangs_is_ended_at_the_deadline(bench: Bench) -> No
 
 async def test_cancelled_creation_leaves_no_monitor(bench: Bench) -> None:
     task = asyncio.get_running_loop().create_task(bench.create(container_config("true")))
-    await asyncio.sleep(0.01)
+    while not list(bench.directory.glob("**/monitor.pid")):
+        assert not task.done()
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

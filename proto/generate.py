@@ -15,7 +15,7 @@ from grpc_tools import protoc
 
 PROTO = Path(__file__).resolve().parent
 GRPC = ["podwright/criapi/api.proto", "podwright/criapi/podwright.proto"]
-MESSAGES = ["podwright/wire/ttrpc.proto", "podwright/nri/nri.proto"]
+MESSAGES = ["podwright/wire/ttrpc.proto", "podwright/nri/nri.proto", "podwright/shim/shim.proto"]
 """Those whose services, where they have any, are not served by gRPC: they need no stubs."""
 
 

@@ -14,12 +14,11 @@ from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import ImageFacts, SandboxFacts
 from podwright.container.spec.inspect import host_facts, inspect_request
 from podwright.criapi import api_pb2 as pb
-from podwright.monitor.base import Launch, Monitored
+from podwright.monitor.base import Launch, Monitor, Monitored
 from podwright.monitor.base import Settings as MonitorSettings
 from podwright.monitor.conmon import Conmon
 from podwright.oci.runtime_spec import Process
-from podwright.runtime.base import ExecRequest
-from podwright.runtime.cli import CliRuntime
+from podwright.runtime.base import ExecRequest, Runtime
 from podwright.runtime.handlers import Handlers
 from podwright.runtime.handlers import Settings as RuntimeSettings
 from tests.support import names
@@ -47,8 +46,8 @@ class Bench:
         for path in (self.exits, self.bundles):
             path.mkdir(parents=True)
         self.handlers = Handlers(RuntimeSettings(), directory / "runtime")
-        self.runtime: CliRuntime = self.handlers.runtime(handler)
-        self.monitor = Conmon(MonitorSettings(create_timeout_s=30), self.exits)
+        self.runtime: Runtime = self.handlers.runtime(handler)
+        self.monitor: Monitor = Conmon(MonitorSettings(create_timeout_s=30), self.exits)
         self.cgroups = cgroup_driver(CgroupSettings(driver="cgroupfs"))
         self.parent = names.cgroup()
         self.made = self.cgroups.create_parent(self.parent)

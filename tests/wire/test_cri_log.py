@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwright.wire import cri_log
-from podwright.wire.cri_log import BadLogLine, LogEntry, LogJoiner, LogLine, LogReader, parse_line, parse_time
+from podwright.wire.cri_log import (
+    BadLogLine,
+    LogEntry,
+    LogJoiner,
+    LogLine,
+    LogReader,
+    format_output,
+    format_time,
+    parse_line,
+    parse_time,
+)
 
 T = b"2026-07-04T12:34:56.789012345Z"
 
@@ -141,3 +151,20 @@ def test_every_time_comes_back(ns: int) -> None:
     seconds, fraction = divmod(ns, 10**9)
     text = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction:09d}Z"
     assert cri_log.parse_time(text.encode()) == ns
+
+
+@given(st.lists(st.binary(max_size=40), max_size=10))
+def test_output_in_pieces_of_any_size_is_the_same_text_again(pieces: list[bytes]) -> None:
+    """Whatever the pieces, and whoever wrote each: no byte is lost, and lines end where the process ended them."""
+    log = b"".join(format_output(piece, "stdout", 1_700_000_000_000_000_007 + i) for i, piece in enumerate(pieces))
+    reader, joiner = LogReader(), LogJoiner()
+    entries = [*joiner.add(reader.feed(log)), *joiner.pending()]
+    assert reader.malformed == 0
+    assert b"".join(entry.content + (b"\n" if entry.complete else b"") for entry in entries) == b"".join(pieces)
+
+
+def test_output_as_lines() -> None:
+    lines = format_output(b"one\n\ntw", "stderr", 1_700_000_000_000_000_007)
+    start = b"2023-11-14T22:13:20.000000007Z stderr "
+    assert lines == start + b"F one\n" + start + b"F \n" + start + b"P tw\n"
+    assert parse_time(format_time(1_700_000_000_000_000_007)) == 1_700_000_000_000_000_007

@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from podwright.base.errors import FailedPrecondition, ResourceExhausted
 from podwright.base.streams import ProcessStreams, Reader, TerminalSize, Writer
@@ -157,7 +158,7 @@ class Connection:
             except OSError:
                 self._input_open = False
 
-    def end_input(self) -> None:
+    async def end_input(self) -> None:
         """Half-close: conmon then closes the container's standard input."""
         if self._input_open:
             self._input_open = self._hold_input = False
@@ -187,23 +188,9 @@ class Attachments:
         connection.clients.add(client)
         target = connection if stdin else None
         try:
-            async with asyncio.TaskGroup() as group:
-                others = [
-                    group.create_task(client.require_pace(), name="attach pace"),
-                    group.create_task(_feed(streams.stdin, target, once=stdin_once), name="attach input"),
-                    group.create_task(_resize(streams.sizes, resize), name="attach sizes"),
-                ]
-                await client.deliver()
-                for task in others:
-                    task.cancel()
-        except BaseExceptionGroup as failed:
-            error = first_error(failed)
-            if not isinstance(error, ConnectionError):
-                raise error from failed
+            await converse(client, streams, target, once=stdin_once, resize=resize)
         finally:
             connection.clients.discard(client)
-            if streams.stdin is not None and target is not None and stdin_once:
-                target.end_input()
 
     def _connect(self, monitored: Monitored, path: Path, *, hold_input: bool) -> Connection:
         container_id = monitored.container_id
@@ -224,15 +211,51 @@ class Attachments:
         self._connections.pop(container_id, None)
 
 
-async def _feed(source: Reader | None, connection: Connection | None, *, once: bool) -> None:
+class Input(Protocol):
+    """The standard input of a container."""
+
+    async def send(self, data: bytes) -> None:
+        """Returns when it is taken. What nobody can read any more is thrown away."""
+        ...
+
+    async def end_input(self) -> None:
+        """There will be no more. Idempotent."""
+        ...
+
+
+async def converse(
+    client: Client, streams: ProcessStreams, target: Input | None, *, once: bool, resize: Resize
+) -> None:  # fmt: skip
+    """Carry a client's streams until the container ends or the client goes away. `target` None: it takes no input;
+    `once`: its input ends with this client's. Raises ResourceExhausted for a client that is too slow."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            others = [
+                group.create_task(client.require_pace(), name="attach pace"),
+                group.create_task(_feed(streams.stdin, target, once=once), name="attach input"),
+                group.create_task(_resize(streams.sizes, resize), name="attach sizes"),
+            ]
+            await client.deliver()
+            for task in others:
+                task.cancel()
+    except BaseExceptionGroup as failed:
+        error = first_error(failed)
+        if not isinstance(error, ConnectionError):
+            raise error from failed
+    finally:
+        if streams.stdin is not None and target is not None and once:
+            await target.end_input()
+
+
+async def _feed(source: Reader | None, target: Input | None, *, once: bool) -> None:
     """The client's input; that for a container which takes none is thrown away, and the client's end noticed."""
     if source is None:
         return
     while data := await source.read():
-        if connection is not None:
-            await connection.send(data)
-    if connection is not None and once:
-        connection.end_input()
+        if target is not None:
+            await target.send(data)
+    if target is not None and once:
+        await target.end_input()
 
 
 async def _resize(sizes: AsyncIterator[TerminalSize] | None, resize: Resize) -> None:

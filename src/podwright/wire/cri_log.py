@@ -1,16 +1,17 @@
-"""Log lines of containers in the CRI's format: parsing lines and joining partial ones.
+"""Log lines of containers in the CRI's format: writing them, parsing them and joining partial ones.
 
 One line of the file is `TIME STREAM TAGS CONTENT`: TIME in RFC 3339 with any number of fractional digits and a zone,
 STREAM stdout or stderr, TAGS separated by colons and the first of them F (full) or P (partial: more follows, no
 newline was written), then exactly one space and the content, which may be empty and need not be UTF-8. Source:
-kubernetes, design proposal "CRI: log management", and staging/src/k8s.io/cri-client/pkg/logs. `podwright logs` is the
-caller; it does the reading.
+kubernetes, design proposal "CRI: log management", and staging/src/k8s.io/cri-client/pkg/logs. `podwright logs` reads
+and the monitor of shims' containers writes; conmon does its own writing.
 """
 
 from __future__ import annotations
 
 import calendar
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -80,6 +81,26 @@ def parse_line(line: bytes) -> LogLine:
         raise BadLogLine(f"the first tag is neither F nor P: {tags[:64]!r}")
     parse_time(time)
     return LogLine(time, name, first == b"P", content)
+
+
+def format_time(time_ns: int) -> bytes:
+    """Nanoseconds since the epoch to RFC 3339 in UTC, with nine digits."""
+    seconds, nanoseconds = divmod(time_ns, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode() + b".%09dZ" % nanoseconds
+
+
+def format_output(data: bytes, stream: str, time_ns: int) -> bytes:
+    """Output as it was read to whole lines of the file.
+
+    What has no newline yet becomes a partial line at once, so that nothing is kept in memory: whoever writes on, be
+    it another process, needs not know where this one stopped.
+    """
+    start = b"%s %s " % (format_time(time_ns), stream.encode())
+    *ended, rest = data.split(b"\n")
+    lines = [b"%sF %s\n" % (start, line) for line in ended]
+    if rest:
+        lines.append(b"%sP %s\n" % (start, rest))
+    return b"".join(lines)
 
 
 class LogReader:

@@ -20,7 +20,14 @@ from tests.support.containers import container_config
 from tests.support.shims import ShimBench
 from tests.support.streams import Keyboard, Screen
 
-pytestmark = pytest.mark.root
+# Some of these fail in one run of ten (docs/shim.md says of what): they are not asked of every change until the driver
+# is a handler's, and then without this.
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(
+        not os.environ.get("PODWRIGHT_TEST_SHIM"), reason="the driver is not in use: PODWRIGHT_TEST_SHIM=1"
+    ),
+]
 
 TRAP, UNTIL_SIGNALLED = "trap go=1 USR1", "until [ $go ]; do sleep 0.02; done"
 

@@ -16,6 +16,7 @@ from podwright.criapi import api_pb2 as pb
 from tests.support import names
 from tests.support.daemon import Daemon, container_config
 from tests.support.events import wait
+from tests.support.images import refusal
 
 T = TypeVar("T")
 BURN = "while :; do :; done"
@@ -55,14 +56,6 @@ def when(read: Callable[[], T], holds: Callable[[T], bool]) -> T:
 
     wait(check, "the statistics")
     return found[0]
-
-
-def code_of(call: Callable[[], object]) -> grpc.StatusCode:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    code = caught.value.code()
-    assert isinstance(code, grpc.StatusCode)
-    return code
 
 
 def test_a_container(daemon: Daemon) -> None:
@@ -144,8 +137,8 @@ def test_which_containers(crun_daemon: Daemon) -> None:
     nothing = pb.StreamContainerStatsRequest(filter=pb.ContainerStatsFilter(id="f" * 64))
     assert list(crun_daemon.runtime.StreamContainerStats(nothing)) == []
     for container in (created, ended, "f" * 64):
-        assert code_of(lambda: stats_of(crun_daemon, container)) == grpc.StatusCode.NOT_FOUND  # noqa: B023
-    assert code_of(lambda: stats_of(crun_daemon, "")) == grpc.StatusCode.INVALID_ARGUMENT
+        assert refusal(lambda: stats_of(crun_daemon, container))[0] == grpc.StatusCode.NOT_FOUND  # noqa: B023
+    assert refusal(lambda: stats_of(crun_daemon, ""))[0] == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_containers_that_go_while_they_are_read(crun_daemon: Daemon) -> None:
@@ -241,8 +234,8 @@ def test_which_pods(crun_daemon: Daemon) -> None:
     nothing = pb.StreamPodSandboxStatsRequest(filter=pb.PodSandboxStatsFilter(id="f" * 64))
     assert list(crun_daemon.runtime.StreamPodSandboxStats(nothing)) == []
     for pod in (stopped, "f" * 64):
-        assert code_of(lambda: pod_stats(crun_daemon, pod)) == grpc.StatusCode.NOT_FOUND  # noqa: B023
-    assert code_of(lambda: pod_stats(crun_daemon, "")) == grpc.StatusCode.INVALID_ARGUMENT
+        assert refusal(lambda: pod_stats(crun_daemon, pod))[0] == grpc.StatusCode.NOT_FOUND  # noqa: B023
+    assert refusal(lambda: pod_stats(crun_daemon, ""))[0] == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_pods_that_share_a_cgroup_are_told_apart(crun_daemon: Daemon) -> None:

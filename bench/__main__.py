@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import signal
 import sys
@@ -19,7 +20,8 @@ from bench.run import SUBJECTS, measure_all
 from bench.samples import Samples
 from bench.workspace import Workspace
 
-_PEERS = ("podwright-crun", "podwright-runc")
+_DEFAULT = ("podwright-crun", "podwright-runc")
+_HANDLER = "podwright-"
 
 
 def main() -> int:
@@ -34,6 +36,8 @@ def main() -> int:
     if about["load"] > 0.5:
         print(f"bench: the machine is busy (load {about['load']:.2f}): compare ratios, not numbers", file=sys.stderr)
     scale = QUICK if options.quick else Scale()
+    if options.density:
+        scale = dataclasses.replace(scale, density=options.density)
     subjects = set(options.only.split(",")) if options.only else set(SUBJECTS)
     try:
         about["peers"] = _measure(workspace, options, scale, subjects, samples)
@@ -73,11 +77,11 @@ def _names(options: argparse.Namespace) -> list[str]:
 def _peer(workspace: Workspace, registry: Registry, name: str) -> peers.Peer:
     if name == "containerd":
         return peers.containerd(workspace, registry.reference(images.PAUSE))
-    if name in _PEERS:
-        return peers.podwright(workspace, name.removeprefix("podwright-"))
+    if name.startswith(_HANDLER):
+        return peers.podwright(workspace, name.removeprefix(_HANDLER))
     if name.startswith("/"):
         return peers.foreign(Path(name))
-    raise programs.ProgramError(f"{name}: not containerd, {', '.join(_PEERS)}, none or the path of a CRI socket")
+    raise programs.ProgramError(f"{name}: not containerd, {_HANDLER}HANDLER, none or the path of a CRI socket")
 
 
 def _report(workspace: Workspace, options: argparse.Namespace, samples: Samples, about: dict[str, Any]) -> None:
@@ -94,11 +98,16 @@ def _report(workspace: Workspace, options: argparse.Namespace, samples: Samples,
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=sys.modules["bench"].__doc__)
     parser.add_argument(
-        "--subject", default=",".join(_PEERS), help="what is measured: %(default)s, none, or paths of CRI sockets"
+        "--subject",
+        default=",".join(_DEFAULT),
+        help="what is measured, by commas: podwright-HANDLER (%(default)s), none, or paths of CRI sockets",
     )
     parser.add_argument("--peer", default="containerd", help="what it is measured against: containerd, none or a path")
     parser.add_argument("--only", default="", help=f"some of: {','.join(SUBJECTS)}")
     parser.add_argument("--no-masquerade", action="store_true", help="a pod network without iptables rules")
+    parser.add_argument(
+        "--density", type=int, default=0, help="how many pods memory, lists and polling are measured with"
+    )
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
     parser.add_argument(
         "--directory", type=Path, default=Path(".bench"), help="images, registry, scratch, logs, results (%(default)s)"

@@ -7,7 +7,6 @@ makes anew (files under the run directory). Readers of untrusted trees use `linu
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from podwright.base.errors import PodwrightError, ResourceExhausted
@@ -62,6 +61,8 @@ def fsync_directory(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a tree, following nothing; absent is success. Blocks: call it in a thread for big trees."""
+    import shutil  # with all its compression formats, which programs that write one file need not wait for
+
     try:
         shutil.rmtree(path)
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-import secrets
+import os
 from collections.abc import Iterator
 
 from podwright.base.errors import InvalidArgument, NotFound
@@ -11,12 +11,12 @@ from podwright.base.errors import InvalidArgument, NotFound
 
 def new_id() -> str:
     """64 hexadecimal digits, as CRI-O and containerd make them."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def random_suffix() -> str:
     """12 hexadecimal digits for temporary names."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 class AmbiguousId(InvalidArgument):

@@ -7,8 +7,6 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwright.linux.process import readable
-
 
 @dataclass(frozen=True)
 class ProcessIdentity:
@@ -49,6 +47,9 @@ def open_pidfd(process: ProcessIdentity) -> int | None:
 
 async def wait_end(process: ProcessIdentity) -> None:
     """Return when the process has ended (become a zombie or gone)."""
+    # Programs without an event loop identify processes, too, and asyncio takes its time to import.
+    from podwright.linux.process import readable
+
     fd = open_pidfd(process)
     if fd is None:
         return

@@ -1,0 +1,1 @@
+"""Programs that are OCI runtimes: runc's command line, state, errors. `base.Program` is what one has to bring."""

@@ -295,6 +295,7 @@ def pod_config(
     labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None, attempt: int = 0,
     port_mappings: Sequence[pb.PortMapping] = (), dns: pb.DNSConfig | None = None, hostname: str | None = None,
     sysctls: Mapping[str, str] | None = None, cgroup_parent: str = "", privileged: bool = False,
+    resources: pb.LinuxContainerResources | None = None, overhead: pb.LinuxContainerResources | None = None,
 ) -> pb.PodSandboxConfig:  # fmt: skip
     """A pod as the kubelet would ask for it."""
     network = pb.NODE if host_network else pb.POD
@@ -310,7 +311,8 @@ def pod_config(
         log_directory=str(log_directory), labels=dict(labels or {}), annotations=dict(annotations or {}),
         port_mappings=port_mappings, dns_config=dns,
         linux=pb.LinuxPodSandboxConfig(
-            security_context=context, sysctls=dict(sysctls or {}), cgroup_parent=cgroup_parent
+            security_context=context, sysctls=dict(sysctls or {}), cgroup_parent=cgroup_parent, resources=resources,
+            overhead=overhead,
         ),
     )  # fmt: skip
 

@@ -21,8 +21,11 @@ class Limits:
     cpus: str
 
 
-def limits_of(pid: int) -> Limits:
+def limits_of(pid: int, *, above: bool = False) -> Limits:
+    """Those of its cgroup, or of the one `above` that, which is the pod's."""
     memory, cpu, cpuset = (directory(pid, controller) for controller in ("memory", "cpu", "cpuset"))
+    if above:
+        memory, cpu, cpuset = memory.parent, cpu.parent, cpuset.parent
     if (memory / "memory.max").exists():
         limit, swap = _number(memory / "memory.max"), _number(memory / "memory.swap.max")
         quota, period = (cpu / "cpu.max").read_text().split()

@@ -14,6 +14,7 @@ from podwright.config.schema import Config
 from podwright.container.checkpoint.take import Checkpoints
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.model import Containers
+from podwright.container.spec.inspect import check_profiles
 from podwright.content.store import ContentStore
 from podwright.device.cdi import CdiDevices
 from podwright.image.service import Images
@@ -50,7 +51,8 @@ class NativeAssembly:
         self._handlers = Handlers(config.runtime, layout.runtime_roots, systemd_cgroups=systemd)
         check_rules(config.sandbox.handler_rules, self._handlers)
         self._monitor = Conmon(config.monitor, layout.exits)
-        self._network = CniNetwork(config.network, layout.run)
+        check_profiles(config.runtime.handlers)
+        self._network = CniNetwork(config.network, layout.run, self._handlers.cni_conf_dirs())
         self._registry = RegistryClient(config.registry)
         limits = Limits(config.image.max_layer_bytes, config.image.max_layer_entries)
         self._snapshots = OverlaySnapshotter(layout, self._store, limits)

@@ -71,6 +71,7 @@ class NativeNode:
                 recursive_read_only=features is not None and features.recursive_read_only_mounts,
                 compiled_seccomp=features is not None and features.compiled_seccomp,
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
+                default_profile_file=self._handlers.settings(handler).seccomp_profile,
                 privileged_devices=not self._handlers.settings(handler).privileged_without_host_devices,
                 device_ownership=self._config.device.device_ownership_from_security_context,
                 absent_sources_to_reject=self._config.container.absent_mount_sources_to_reject,

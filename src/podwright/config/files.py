@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from podwright.base.errors import InvalidArgument
+from podwright.config.ranges import refusal
 from podwright.config.schema import Config, describe_kind, section_type
 
 DEFAULT_PATH = Path("/etc/podwright/config.toml")
@@ -128,7 +129,8 @@ def _build(values: dict[str, Any], sources: dict[str, _Source]) -> Config:
 
 def _dataclass(kind: type[Any], values: Mapping[str, Any], at: str, sources: dict[str, _Source]) -> Any:
     hints = typing.get_type_hints(kind)
-    names = [entry.name for entry in dataclasses.fields(kind)]
+    metadata = {entry.name: entry.metadata for entry in dataclasses.fields(kind)}
+    names = list(metadata)
     given: dict[str, Any] = {}
     for key, value in values.items():
         dotted = f"{at}{key}"
@@ -137,6 +139,8 @@ def _dataclass(kind: type[Any], values: Mapping[str, Any], at: str, sources: dic
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"{_place(sources, dotted)}: unknown key; {hint}allowed: {', '.join(names)}")
         given[key] = _value(hints[key], value, dotted, sources)
+        if why := refusal(metadata[key], given[key]):
+            raise ConfigError(f"{_place(sources, dotted)}: {why}")
     try:
         return kind(**given)
     except InvalidArgument as error:

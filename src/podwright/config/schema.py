@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from podwright.cgroup.base import Settings as CgroupSettings
+from podwright.config.ranges import bounds
 from podwright.container.checkpoint.settings import Settings as CheckpointSettings
 from podwright.container.settings import Settings as ContainerSettings
 from podwright.cri.settings import Settings as ServerSettings
@@ -54,12 +55,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, for documentation: dotted key, annotation, default, help text."""
+    """One setting, for documentation: dotted key, annotation, default, help text, and what a number may be."""
 
     key: str
     kind: Any
     default: Any
     help: str
+    bounds: str
 
 
 def settings() -> Iterator[Setting]:
@@ -71,7 +73,7 @@ def settings() -> Iterator[Setting]:
         for entry in dataclasses.fields(owner):
             yield Setting(
                 f"{section.name}.{entry.name}", hints[entry.name], getattr(defaults, entry.name),
-                str(entry.metadata.get("help", "")),
+                str(entry.metadata.get("help", "")), bounds(entry.metadata),
             )  # fmt: skip
 
 
@@ -109,6 +111,8 @@ def default_toml() -> str:
             section = name
         if setting.help:
             lines += [f"# {line}" for line in setting.help.splitlines()]
+        if setting.bounds and not setting.bounds.startswith("more than 0"):
+            lines.append(f"# {setting.bounds[0].upper()}{setting.bounds[1:]}.")
         text = toml_value(setting.default)
         lines.append(f"# {key} =" if text is None else f"{key} = {text}")
     return "\n".join(lines) + "\n"

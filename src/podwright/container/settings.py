@@ -12,7 +12,10 @@ class Settings:
 
     exec_drain_s: float = field(
         default=1.0,
-        metadata={"help": "How long the output of an exec is still read after its process ended, in seconds."},
+        metadata={
+            "help": "How long the output of an exec is still read after its process ended, in seconds.",
+            "min": 0,
+        },
     )
     exec_hangup_s: float = field(
         default=30.0,
@@ -23,7 +26,10 @@ class Settings:
     )
     stop_kill_wait_s: float = field(
         default=30.0,
-        metadata={"help": "How long a stop waits after SIGKILL before it reports a process that can't be killed."},
+        metadata={
+            "help": "How long a stop waits after SIGKILL before it reports a process that can't be killed.",
+            "above": 0,
+        },
     )
     seccomp_abis: Literal["auto", "all"] = field(
         default="auto",
@@ -47,5 +53,6 @@ class Settings:
         },
     )
     stats_disk_interval_s: float = field(
-        default=15.0, metadata={"help": "How old the disk usage of a container in its stats may be, in seconds."}
+        default=15.0,
+        metadata={"help": "How old the disk usage of a container in its stats may be, in seconds.", "above": 0},
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from podwright.base.errors import InvalidArgument
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,26 +21,18 @@ class Settings:
         },
     )
     max_concurrent_unpacks: int = field(
-        default=4, metadata={"help": "How many layers are unpacked at the same time, over all pulls."}
+        default=4, metadata={"help": "How many layers are unpacked at the same time, over all pulls.", "min": 1}
     )
     max_layer_bytes: int = field(
-        default=128 * 1024**3, metadata={"help": "The most bytes a layer may have when it is decompressed."}
+        default=128 * 1024**3, metadata={"help": "The most bytes a layer may have when it is decompressed.", "min": 1}
     )
     max_layer_entries: int = field(
-        default=4_000_000, metadata={"help": "The most files and directories a layer may have."}
+        default=4_000_000, metadata={"help": "The most files and directories a layer may have.", "min": 1}
     )
     progress_log_interval_s: float = field(
-        default=10.0, metadata={"help": "How often the log tells how far a pull has come, in seconds."}
+        default=10.0, metadata={"help": "How often the log tells how far a pull has come, in seconds.", "above": 0}
     )
     sweep_interval_s: float = field(
         default=300.0,
-        metadata={"help": "How often blobs and layers that nothing refers to are looked for, in seconds."},
+        metadata={"help": "How often blobs and layers that nothing refers to are looked for, in seconds.", "above": 0},
     )
-
-    def __post_init__(self) -> None:
-        for name in ("max_concurrent_unpacks", "max_layer_bytes", "max_layer_entries"):
-            if getattr(self, name) < 1:
-                raise InvalidArgument("must be at least 1", field=name)
-        for name in ("progress_log_interval_s", "sweep_interval_s"):
-            if getattr(self, name) <= 0:
-                raise InvalidArgument("must be more than 0", field=name)

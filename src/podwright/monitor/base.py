@@ -28,21 +28,25 @@ class Settings:
         default="conmon", metadata={"help": "The monitor's program: a path, or a word looked up in PATH."}
     )
     create_timeout_s: float = field(
-        default=120.0, metadata={"help": "After how many seconds the creation of a container is taken to hang."}
+        default=120.0,
+        metadata={"help": "After how many seconds the creation of a container is taken to hang.", "above": 0},
     )
     log_size_max_bytes: int = field(
         default=0,
         metadata={
-            "help": "Start a container's log afresh when it would exceed this size (8192 or more): what was in it is "
+            "help": "Start a container's log afresh when it would exceed this size: what was in it is "
             "lost.\n0: never, the kubelet rotates. A limit counts bytes over rotations, so don't set one where the "
-            "kubelet rotates;\nthe fresh file is readable by its owner only."
+            "kubelet rotates;\nthe fresh file is readable by its owner only.",
+            "min": 8192,  # what conmon reads at once
+            "also": 0,
         },
     )
     attach_lag_max_bytes: int = field(
         default=16 * 1024 * 1024,
         metadata={
             "help": "How far an attached client may fall behind a container's output, which does not wait for it;\n"
-            "then it is detached."
+            "then it is detached.",
+            "min": 1,
         },
     )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument
+from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal
 from podwright.base.files import write_plain
 from podwright.base.locks import KeyedLocks
 from podwright.base.log import get_logger
@@ -41,7 +41,6 @@ _CONTROL, _WINDOW_SIZE, _ATTACH, _OOM = "ctl", "winsz", "attach", "oom"
 # Newer versions of conmon ignore larger windows.
 _SIZE_LIMIT = 1000
 _FIFO_POLL_S = 0.002
-_READ_BYTES = 8192
 _SUN_PATH_BYTES = 107
 _CONSOLE_SOCKET = "conmon-term.XXXXXX"
 _REOPEN_TIMEOUT_S, _REOPEN_POLL_S = 5.0, 0.002
@@ -60,13 +59,6 @@ class Conmon:
     """Implements `base.Monitor`. `exits`: the directory for exit files; its parent takes console sockets."""
 
     def __init__(self, settings: Settings, exits: Path) -> None:
-        """Raises InvalidArgument for a limit of the log that conmon can't hold."""
-        if settings.log_size_max_bytes and settings.log_size_max_bytes < _READ_BYTES:
-            raise InvalidArgument(
-                f"{settings.log_size_max_bytes} is less than the {_READ_BYTES} bytes that the monitor reads at once; "
-                "give more, or 0 for no limit",
-                field="monitor.log_size_max_bytes",
-            )
         self._settings, self._exits = settings, exits
         self._children: dict[int, Process] = {}
         self._program: Path | None = None

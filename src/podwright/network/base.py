@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,16 @@ import msgspec
 from podwright.base.errors import Unavailable
 
 INTERFACE = "eth0"
+
+
+_LINK_NAME = re.compile(r"(?!\.{1,2}\Z)[!-.0-9;-~]{1,15}\Z")
+
+
+def _link_name(name: str) -> str:
+    """The name, which has to be one by the kernel's rule. net/core/dev.c, dev_valid_name. Raises ValueError."""
+    if not _LINK_NAME.match(name):
+        raise ValueError(f"must be a network interface's name of at most 15 characters, not {name!r}")
+    return name
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,15 @@ class Settings:
         default="",
         metadata={
             "help": "The built-in network's bridge; empty: podwright0, or a name of its own "
-            "for a daemon with another run directory."
+            "for a daemon with another run directory.",
+            "check": lambda text: text and _link_name(text),
         },
     )
     plugin_timeout_s: float = field(
-        default=60.0, metadata={"help": "How long one run of a CNI plugin may take, in seconds."}
+        default=60.0, metadata={"help": "How long one run of a CNI plugin may take, in seconds.", "above": 0}
     )
     status_interval_s: float = field(
-        default=10.0, metadata={"help": "How long the answer of the plugins' STATUS is good for, in seconds."}
+        default=10.0, metadata={"help": "How long the answer of the plugins' STATUS is good for, in seconds.", "min": 0}
     )
 
 
@@ -99,7 +111,8 @@ class Bandwidth:
 
 @dataclass(frozen=True)
 class PodNetwork:
-    """A pod that wants a network. `netns` None: its namespace is gone (only good for `delete`)."""
+    """A pod that wants a network. `netns` None: its namespace is gone (only good for `delete`). `conf_dir`: where the
+    CNI configuration is that it gets; None: the node's."""
 
     sandbox_id: str
     name: str
@@ -111,6 +124,7 @@ class PodNetwork:
     bandwidth: Bandwidth = Bandwidth()
     cgroup_path: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    conf_dir: Path | None = None
 
 
 class Interface(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,15 @@ _NOT_READY = "NetworkPluginNotReady"
 
 
 class CniNetwork:
-    """The `Network` of this node. Below `run`, the daemon's run directory, the built-in network keeps its leases."""
+    """The `Network` of this node. Below `run`, the daemon's run directory, the built-in network keeps its leases.
 
-    def __init__(self, settings: Settings, run: Path) -> None:
+    `conf_dirs`: those that pods may have instead of the settings'.
+    """
+
+    def __init__(self, settings: Settings, run: Path, conf_dirs: Iterable[Path] = ()) -> None:
         self._settings = settings
         self._confs = ConfDir(settings.conf_dir)
+        self._others = {directory: ConfDir(directory) for directory in conf_dirs if directory != settings.conf_dir}
         self._plugins = Plugins(settings.plugin_dirs, timeout_s=settings.plugin_timeout_s)
         self._nftables = Nftables()
         self.default = DefaultBridge(settings, run, self._nftables)
@@ -63,24 +67,29 @@ class CniNetwork:
         conflist = self._current()
         return conflist.name if conflist else ""
 
-    def _current(self) -> Conflist | None:
+    def _current(self, conf_dir: Path | None = None) -> Conflist | None:
+        """What a pod gets. The built-in network stands in for the node's configuration only."""
+        if conf_dir is not None and conf_dir in self._others:
+            return self._others[conf_dir].current()
         conflist = self._confs.current()
         if conflist is None and self._confs.empty and self._settings.default_network == "bridge":
             return self.default.conflist()
         return conflist
 
-    def _why_not(self) -> str:
-        if self._confs.problems:
-            return "no valid CNI configuration: " + "; ".join(self._confs.problems)
+    def _why_not(self, conf_dir: Path | None = None) -> str:
+        if problems := self._others.get(conf_dir or Path(), self._confs).problems:
+            return "no valid CNI configuration: " + "; ".join(problems)
+        if conf_dir in self._others:
+            return f"there is no CNI configuration in {conf_dir}, which the pod's handler has as its cni_conf_dir"
         return (
             f"there is no CNI configuration in {self._settings.conf_dir}: install a network add-on, "
             'or set network.default_network = "bridge"'
         )
 
     def require(self, pod: PodNetwork) -> None:
-        conflist = self._current()
+        conflist = self._current(pod.conf_dir)
         if conflist is None:
-            raise NetworkNotReady(self._why_not())
+            raise NetworkNotReady(self._why_not(pod.conf_dir))
         capabilities.check_ports(pod)
         if capabilities.ports_are_left(pod, conflist.plugins):
             self.host_ports.require(pod.port_mappings)
@@ -89,9 +98,9 @@ class CniNetwork:
                 self._plugins.find(name, network=conflist.name, file=str(conflist.file or ""))
 
     async def add(self, pod: PodNetwork) -> NetworkResult:
-        conflist = self._current()
+        conflist = self._current(pod.conf_dir)
         if conflist is None:
-            raise NetworkNotReady(self._why_not())
+            raise NetworkNotReady(self._why_not(pod.conf_dir))
         if pod.netns is None or not is_pinned(pod.netns):
             raise FailedPrecondition(f"pod {pod.namespace}/{pod.name} has no network namespace at {pod.netns}")
         capabilities.check_ports(pod)
@@ -131,9 +140,10 @@ class CniNetwork:
         if result is not None:
             plan = result.executed
         else:
-            conflist = self._current()
+            conflist = self._current(pod.conf_dir)
             if conflist is None:
-                log.warning("network of a pod can't be deleted: no configuration", pod=pod.name, why=self._why_not())
+                why = self._why_not(pod.conf_dir)
+                log.warning("network of a pod can't be deleted: no configuration", pod=pod.name, why=why)
                 return
             plan = _plan(conflist, capabilities.arguments(pod))
         async with self._gate.shared():
@@ -165,9 +175,9 @@ class CniNetwork:
     async def gc(self, attached: Mapping[str, NetworkResult | None]) -> None:
         known = {sandbox_id: result for sandbox_id, result in attached.items() if result is not None}
         plans = {result.executed.network: result.executed for result in known.values()}
-        conflist = self._current()
-        if conflist is not None:
-            plans[conflist.name] = _plan(conflist, None)
+        for conflist in (self._current(), *(confs.current() for confs in self._others.values())):
+            if conflist is not None:
+                plans[conflist.name] = _plan(conflist, None)
         attachments = [{"containerID": sandbox_id, "ifname": INTERFACE} for sandbox_id in sorted(attached)]
         async with self._gate.alone():
             await self._restore_host_ports(known)

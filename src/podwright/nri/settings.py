@@ -42,20 +42,23 @@ class Settings:
         metadata={"help": "Where NN-NAME.conf or NAME.conf is what a plugin of plugin_dir is configured with."},
     )
     registration_timeout_s: float = field(
-        default=5.0, metadata={"help": "How long a plugin may take to register once it is connected, in seconds."}
+        default=5.0,
+        metadata={"help": "How long a plugin may take to register once it is connected, in seconds.", "above": 0},
     )
     request_timeout_s: float = field(
         default=2.0,
         metadata={
             "help": "How long a plugin may take to answer a request, in seconds; a slower one is disconnected, and\n"
-            "pods go on without it."
+            "pods go on without it.",
+            "above": 0,
         },
     )
     synchronize_timeout_s: float = field(
         default=10.0,
         metadata={
             "help": "How long a new plugin may take to digest what runs already, in seconds; nothing is created\n"
-            "meanwhile."
+            "meanwhile.",
+            "above": 0,
         },
     )
     required_plugins: tuple[str, ...] = field(

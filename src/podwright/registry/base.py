@@ -34,32 +34,25 @@ class Settings:
         },
     )  # fmt: skip
     max_concurrent_downloads: int = field(
-        default=6, metadata={"help": "How many blobs are downloaded at a time, over all pulls."}
+        default=6, metadata={"help": "How many blobs are downloaded at a time, over all pulls.", "min": 1}
     )
     max_connections_per_blob: int = field(
         default=3,
         metadata={
             "help": "How many parts of one big blob are downloaded at a time, where the registry serves parts;\n"
-            "1: one after the other."
+            "1: one after the other.",
+            "min": 1,
         },
     )
     progress_timeout_s: float = field(
-        default=60.0, metadata={"help": "A download that brings no byte for so many seconds is broken off."}
+        default=60.0, metadata={"help": "A download that brings no byte for so many seconds is broken off.", "above": 0}
     )
     connect_timeout_s: float = field(
-        default=15.0, metadata={"help": "How many seconds a connection to a registry may take to be made."}
+        default=15.0, metadata={"help": "How many seconds a connection to a registry may take to be made.", "above": 0}
     )
     retries: int = field(
-        default=5, metadata={"help": "How often a request that failed by no fault of its own is made again."}
+        default=5, metadata={"help": "How often a request that failed by no fault of its own is made again.", "min": 0}
     )
-
-    def __post_init__(self) -> None:
-        for name in ("max_concurrent_downloads", "max_connections_per_blob"):
-            if getattr(self, name) < 1:
-                raise InvalidArgument("must be at least 1", field=name)
-        for name in ("progress_timeout_s", "connect_timeout_s"):
-            if getattr(self, name) <= 0:
-                raise InvalidArgument("must be more than 0", field=name)
 
 
 @dataclass(frozen=True)

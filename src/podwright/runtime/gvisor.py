@@ -121,6 +121,11 @@ class GvisorRuntime(CliRuntime):
     def _knows(self, container_id: str) -> bool:
         return self._state_file(container_id) is not None
 
+    async def delete(self, container_id: str, *, force: bool = False) -> None:
+        await super().delete(container_id, force=force)
+        for lock in self._root.glob(f"{container_id}_sandbox:*.lock"):
+            lock.unlink(missing_ok=True)  # of a creation that was killed
+
     async def start(self, container_id: str) -> None:
         if not (self._root / f"{container_id}_sandbox:{container_id}.state").exists():
             await self._start(container_id)

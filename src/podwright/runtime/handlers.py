@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,18 @@ _PLAIN = frozenset({"crun", "runc", "youki"})
 _SYSTEMD_CGROUP = "--systemd-cgroup"
 # Runtimes whose `exec` gives the process our own pipes and ends when it does.
 _ENDS_WITH_ITS_PROCESS = frozenset({"crun"})
+
+
+# Options that are not to be given in `options`, and what to set instead.
+_OURS = {
+    "--root": "set root",
+    "-root": "set root",
+    _SYSTEMD_CGROUP: "set cgroup.driver",
+    "--log": "runtimes' errors are read from there",
+    "--log-format": "runtimes' errors are read from there",
+}
+# The kubelet sends RuntimeClass.handler, which is a DNS label; RFC 1123, 2.1. It is a directory's name here, too.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,37 @@ class HandlerSettings:
         default=False,
         metadata={"help": "Whether privileged containers get only the devices that they ask for (virtual machines)."},
     )
+    seccomp_profile: Path | None = field(
+        default=None,
+        metadata={
+            "help": "The seccomp profile that RuntimeDefault means to its containers: a file in OCI's form or Docker's."
+        },
+    )
+    cni_conf_dir: Path | None = field(
+        default=None,
+        metadata={"help": "CNI configuration of this handler's pods; default: network.conf_dir, as for all others."},
+    )
+    overhead_memory_bytes: int = field(
+        default=0,
+        metadata={
+            "help": "Memory that a pod costs beside its containers, where the client does not tell (RuntimeClass has it"
+            "\nas overhead).",
+            "min": 0,
+        },
+    )
+    overhead_cpu_millicores: int = field(
+        default=0, metadata={"help": "The same of CPUs, in thousandths of one.", "min": 0}
+    )
+
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument for what can't be meant."""
+        if any(not prefix for prefix in self.allowed_annotations):
+            raise InvalidArgument("an empty prefix would let everything through", field="allowed_annotations")
+        for word in self.options:
+            if word.partition("=")[0] in _OURS:
+                raise InvalidArgument(f"{word!r} is set by Podwright; {_OURS[word.partition('=')[0]]}", field="options")
+        if self.type == "gvisor" and self.wants_sandbox_container is False:
+            raise InvalidArgument("a sentry is a sandbox container: gvisor needs one", field="wants_sandbox_container")
 
 
 @dataclass(frozen=True)
@@ -70,8 +114,17 @@ class Settings:
         default_factory=dict, metadata={"help": "RuntimeClass handlers by name; crun, runc and runsc need no entry."}
     )
     timeout_s: float = field(
-        default=60.0, metadata={"help": "After how many seconds a call of a runtime is taken to hang, and is killed."}
+        default=60.0,
+        metadata={"help": "After how many seconds a call of a runtime is taken to hang, and is killed.", "above": 0},
     )
+
+    def __post_init__(self) -> None:
+        for name in self.handlers:
+            if not _NAME.match(name):
+                raise InvalidArgument(
+                    f"{name!r} is no handler's name: lower-case letters, digits and dashes, 63 at most",
+                    field="handlers",
+                )
 
 
 class Handlers:
@@ -173,6 +226,16 @@ class Handlers:
     def _is_gvisor(self, name: str) -> bool:
         settings = self._known[name]
         return settings.type == "gvisor" or (not settings.type and Path(settings.path or name).name == "runsc")
+
+    def cni_conf_dir(self, handler: str) -> Path | None:
+        """Where the CNI configuration of its pods is; None: where that of all others is. Also for one that has been
+        taken out of the configuration, whose pods still have to leave."""
+        known = self._known.get(handler or self._default)
+        return known.cni_conf_dir if known else None
+
+    def cni_conf_dirs(self) -> tuple[Path, ...]:
+        """The CNI directories that handlers have of their own."""
+        return tuple({known.cni_conf_dir: None for known in self._known.values() if known.cni_conf_dir is not None})
 
     def wants_sandbox_container(self, handler: str) -> bool:
         """Whether a pod of this handler has a sandbox container. Raises InvalidArgument for an unknown handler."""

@@ -27,5 +27,5 @@ def sandbox_facts(on: Collaborators, sandbox: Sandbox) -> SandboxFacts:
         shm=HOST_SHM if sandbox.host_ipc else layout.shm(sandbox.id),
         log_directory=config.log_directory, annotations=dict(config.annotations),
         privileged=config.linux.security_context.privileged, id_maps=sandbox.id_maps,
-        selinux_level=record.selinux_level,
+        selinux_level=record.selinux_level, overhead=sandbox.overhead, resources=sandbox.resources,
     )  # fmt: skip

@@ -33,8 +33,8 @@ SandboxKey = tuple[str, str, str, int]
 class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is stored of a pod. Times are nanoseconds since the epoch, 0 where it has not happened.
 
-    `overhead`, `resources`: the pod's size since the last update, None before one. `sandbox_container`: its handler
-    wants one. `ended_because`: why the pod is not ready though nobody stopped it.
+    `overhead`, `resources`: the pod's size where it is not the request's: since an update, or by its handler.
+    `sandbox_container`: its handler wants one. `ended_because`: why the pod is not ready though nobody stopped it.
     """
 
     id: str

@@ -38,6 +38,7 @@ def network_request(on: Collaborators, sandbox: Sandbox, *, netns_exists: bool) 
         bandwidth=bandwidth(config.annotations),
         cgroup_path=on.cgroups.kernel_path(sandbox.record.cgroup_parent) if sandbox.record.cgroup_parent else "",
         annotations=dict(config.annotations),
+        conf_dir=on.handlers.cni_conf_dir(sandbox.record.handler),
     )  # fmt: skip
 
 

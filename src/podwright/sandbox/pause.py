@@ -32,7 +32,7 @@ from podwright.oci.runtime_spec import Linux, Mount, Namespace, Process, Root, S
 from podwright.sandbox.collaborators import Collaborators
 from podwright.sandbox.facts import sandbox_facts
 from podwright.sandbox.model import Sandbox
-from podwright.security.seccomp import default_profile
+from podwright.security.seccomp import default_profile, load_profile
 
 log = get_logger(__name__)
 
@@ -99,6 +99,8 @@ class Pause:
             return
         await self.on.handlers.runtime(sandbox.record.handler).delete(sandbox.id, force=True)
         await self.monitor.abandon(sandbox.id, bundle)
+        # A runtime that was killed while it created knows nothing of what it left there.
+        await self.on.cgroups.discard(self.on.cgroups.kernel_path(sandbox.record.cgroup_parent, sandbox.id))
         mounts.unmount_tree(bundle)
         remove_tree(bundle)
 
@@ -139,11 +141,16 @@ class Pause:
                 uid_mappings=oci_mappings(maps.uids) if maps else [],
                 gid_mappings=oci_mappings(maps.gids) if maps else [],
                 cgroups_path=self.on.cgroups.container_path(sandbox.record.cgroup_parent, sandbox.id),
-                seccomp=default_profile(frozenset(), all_abis=False),
+                seccomp=self._seccomp(sandbox.record.handler),
                 masked_paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"],
                 readonly_paths=["/proc/sys", "/proc/sysrq-trigger"],
             ),
         )  # fmt: skip
+
+    def _seccomp(self, handler: str) -> msgspec.Raw:
+        """What RuntimeDefault means for the handler."""
+        file = self.on.handlers.settings(handler).seccomp_profile
+        return load_profile(str(file), ()) if file else default_profile((), all_abis=False)
 
 
 def _process(sandbox: Sandbox) -> ProcessIdentity:

@@ -27,6 +27,7 @@ from podwright.sandbox.network import join_network, leave_network
 from podwright.sandbox.pause import Pause
 from podwright.sandbox.policy import choose_handler
 from podwright.sandbox.ports import check_host_ports
+from podwright.sandbox.size import handler_overhead, pod_limits
 from podwright.sandbox.stop import remove_cgroups, unpin
 from podwright.sandbox.sysctls import check_sysctls
 from podwright.security import selinux
@@ -131,6 +132,7 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
         "user": pod_id_maps(options) is None, "net": host_network, "ipc": options.ipc == pb.NODE, "uts": host_network
     }  # fmt: skip
     pinned = [kind for kind, host in hosts.items() if not host]
+    overhead = handler_overhead(config.linux.overhead, on.handlers.settings(handler))
     on.sandboxes.hidden.add(sandbox_id)
     return on.sandboxes.add(
         SandboxRecord(
@@ -140,6 +142,7 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
             selinux_level=selinux_level(on, config),
             hostname=socket.gethostname() if host_network else config.hostname or sandbox_id[:12],
             network_wanted=not host_network, sandbox_container=on.handlers.wants_sandbox_container(handler),
+            overhead=overhead.SerializeToString(deterministic=True) if overhead is not None else None,
         )
     )  # fmt: skip
 
@@ -175,7 +178,7 @@ async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> N
 
 def make_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
     """The pod's cgroup, where the kubelet has not made it; only what we make is ours to remove."""
-    on.cgroups.create_parent(sandbox.record.cgroup_parent)
+    on.cgroups.create_parent(sandbox.record.cgroup_parent, pod_limits(sandbox.resources, sandbox.overhead))
 
 
 async def _take_back(on: Collaborators, sandbox: Sandbox) -> None:

@@ -22,9 +22,12 @@ class HandlerRule:
 class Settings:
     """`[sandbox]`"""
 
-    shm_size_bytes: int = field(default=64 * 1024 * 1024, metadata={"help": "Size of a pod's /dev/shm, in bytes."})
+    shm_size_bytes: int = field(
+        default=64 * 1024 * 1024, metadata={"help": "Size of a pod's /dev/shm, in bytes.", "min": 4096}
+    )
     undo_timeout_s: float = field(
-        default=60.0, metadata={"help": "How long taking down a pod that failed to start may take, in seconds."}
+        default=60.0,
+        metadata={"help": "How long taking down a pod that failed to start may take, in seconds.", "above": 0},
     )
     unprivileged_ports: bool = field(
         default=True, metadata={"help": "Let containers without privileges bind ports below 1024 (pod network only)."}

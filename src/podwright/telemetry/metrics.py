@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from podwright.base.errors import InvalidArgument
+from podwright.base.errors import FailedPrecondition
+from podwright.telemetry.settings import host_and_port
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -38,11 +39,12 @@ class Metrics:
         Gauge(f"podwright_{name}", text, registry=self.registry).set_function(read)
 
     def serve(self, address: str) -> Callable[[], None]:
-        """Serve /metrics on HOST:PORT in a thread; gives the function that ends it. Raises InvalidArgument."""
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise InvalidArgument(f"must be HOST:PORT, not {address!r}", field="telemetry.metrics_address")
-        server, thread = start_http_server(int(port), host.strip("[]"), registry=self.registry)
+        """Serve /metrics on HOST:PORT in a thread; gives the function that ends it. Raises FailedPrecondition."""
+        host, port = host_and_port(address)
+        try:
+            server, thread = start_http_server(port, host, registry=self.registry)
+        except OSError as error:
+            raise FailedPrecondition(f"telemetry.metrics_address: can't listen on {address}: {error}") from error
 
         def stop() -> None:
             server.shutdown()

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """HOST:PORT, an IPv6 address in brackets. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"must be HOST:PORT, not {address!r}")
+    return host.strip("[]"), int(port)
+
+
 @dataclass(frozen=True)
 class Settings:
     """`[telemetry]`"""
@@ -18,5 +26,8 @@ class Settings:
     )
     metrics_address: str = field(
         default="",
-        metadata={"help": "HOST:PORT on which Prometheus metrics are served at /metrics; empty: not served."},
+        metadata={
+            "help": "HOST:PORT on which Prometheus metrics are served at /metrics; empty: not served.",
+            "check": lambda text: text and host_and_port(text),
+        },
     )

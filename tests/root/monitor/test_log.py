@@ -101,12 +101,6 @@ async def test_the_limit_starts_the_log_afresh(bench: Bench) -> None:
     assert kept == [b"%d" % number for number in range(20001 - len(kept), 20001)]
 
 
-@pytest.mark.parametrize("limit", [-1, 1, 8191])
-def test_a_limit_below_the_monitors_buffer_is_refused(tmp_path: Path, limit: int) -> None:
-    with pytest.raises(InvalidArgument, match="8192"):
-        Conmon(Settings(log_size_max_bytes=limit), tmp_path)
-
-
 async def test_a_container_that_dies_at_once_has_a_log(bench: Bench) -> None:
     log = bench.directory / "0.log"
     monitored = await bench.run("sh", "-c", "echo out; printf last >&2; exit 9", log=log)

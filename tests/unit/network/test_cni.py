@@ -10,6 +10,7 @@ import pytest
 
 from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument
 from podwright.network.base import Network, NetworkNotReady, NetworkResult, PortMapping
+from podwright.network.cni import CniNetwork
 from podwright.network.plugins import PluginFailed, PluginMissing
 from tests.unit.network.fakes import FakePlugins, pod, result
 
@@ -282,3 +283,24 @@ class TestVersion11:
     async def test_older_lists_have_no_gc(self, two: FakePlugins) -> None:
         await two.network().gc({})
         assert two.calls == []
+
+
+async def test_a_pod_may_have_a_directory_of_its_own(two: FakePlugins) -> None:
+    """Its network comes from there alone; garbage is collected in both."""
+    own = two.log / "own"
+    own.mkdir()
+    network = CniNetwork(two.settings(), two.log, [own])
+    with pytest.raises(NetworkNotReady, match=f"no CNI configuration in {own}"):
+        await network.add(pod(conf_dir=own))
+    two.install("third", result("10.9.0.2/24", version="1.1.0"))
+    (own / "a.conf").write_text('{"cniVersion": "1.1.0", "name": "other", "type": "third"}')
+    assert (await network.add(pod(conf_dir=own))).ips == ("10.9.0.2",)
+    assert (await network.add(pod())).ips == ("10.1.2.4",)
+    assert two.calls == ["ADD third", "ADD first", "ADD second"]
+    await network.delete(pod(conf_dir=own), None)
+    await network.gc({})
+    assert two.calls[3:] == ["DEL third", "GC third"], "the node's configuration is too old for GC"
+    (own / "a.conf").write_text("{")
+    with pytest.raises(NetworkNotReady, match=r"no valid CNI configuration: .*own/a\.conf"):
+        network.require(pod(conf_dir=own))
+    await network.close()

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from podwright.base.errors import InvalidArgument
-from podwright.registry.base import Credentials, Settings, decode_basic, make_credentials
+from podwright.registry.base import Credentials, decode_basic, make_credentials
 
 
 def test_no_text_of_credentials_shows_a_secret() -> None:
@@ -60,9 +60,3 @@ def test_nothing_makes_no_credentials() -> None:
     assert make_credentials() is None
     assert make_credentials(server_address="q.io") is None
     assert make_credentials(username="a", password="b", auth=encoded("c:d")) == Credentials("a", "b")
-
-
-@pytest.mark.parametrize("name", ["max_concurrent_downloads", "max_connections_per_blob", "progress_timeout_s"])
-def test_settings_that_make_no_sense(name: str) -> None:
-    with pytest.raises(InvalidArgument, match=name):
-        Settings(**{name: 0})  # type: ignore[arg-type]

@@ -11,11 +11,17 @@ class Settings:
 
     timeout_s: float = field(
         default=120.0,
-        metadata={"help": "How long a checkpoint may take that comes without a time of its own, in seconds."},
+        metadata={
+            "help": "How long a checkpoint may take that comes without a time of its own, in seconds.",
+            "above": 0,
+        },
     )
     max_bytes: int = field(
         default=64 * 1024**3,
-        metadata={"help": "The most that one container's archive may have, written or restored: memory and files."},
+        metadata={
+            "help": "The most that one container's archive may have, written or restored: memory and files.",
+            "min": 1,
+        },
     )
     restore: bool = field(
         default=False,

@@ -7,9 +7,11 @@ those of Podwright's own, in CRI-O's and containerd's dialects, are ours alone t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from podwright.container.spec.facts import ImageFacts, SandboxFacts
+from podwright.criapi import api_pb2 as pb
 
 _RESERVED = (
     "org.systemd.property.",
@@ -52,9 +54,31 @@ def container_annotations(
 
 
 def sandbox_annotations(sandbox: SandboxFacts, *, allowed: tuple[str, ...] = ()) -> dict[str, str]:
-    """Those of a sandbox container."""
+    """Those of a sandbox container, with the pod's size, by which runtimes make a virtual machine or a sentry."""
     crio = {"ContainerType": "sandbox", "ContainerID": sandbox.id, "ContainerName": "POD"}
-    return _filtered(sandbox.annotations, allowed) | _dialects(sandbox, crio, {"container-type": "sandbox"})
+    containerd = {"container-type": "sandbox"}
+    resources = sandbox.resources
+    if resources is not None and resources != pb.LinuxContainerResources():
+        crio["PodLinuxResources"] = _as_json(resources)
+        containerd |= {
+            "sandbox-cpu-period": str(resources.cpu_period),
+            "sandbox-cpu-quota": str(resources.cpu_quota),
+            "sandbox-cpu-shares": str(resources.cpu_shares),
+            "sandbox-memory": str(resources.memory_limit_in_bytes),
+        }
+    if sandbox.overhead is not None and sandbox.overhead != pb.LinuxContainerResources():
+        crio["PodLinuxOverhead"] = _as_json(sandbox.overhead)
+    return _filtered(sandbox.annotations, allowed) | _dialects(sandbox, crio, containerd)
+
+
+def _as_json(resources: pb.LinuxContainerResources) -> str:
+    """As Go encodes the message, whose numbers are numbers."""
+    sizes = [{"page_size": limit.page_size, "limit": limit.limit} for limit in resources.hugepage_limits]
+    plain = {
+        field.name: value for field, value in resources.ListFields() if isinstance(value, int | str)
+    }  # fmt: skip
+    tables = {"hugepage_limits": sizes, "unified": dict(resources.unified)}
+    return json.dumps(plain | {name: value for name, value in tables.items() if value})
 
 
 def _filtered(given: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:

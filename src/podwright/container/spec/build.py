@@ -160,7 +160,7 @@ def _seccomp(
     security: pb.LinuxContainerSecurityContext, request: RequestFacts, capabilities: Capabilities
 ) -> msgspec.Raw | None:
     asked = confinement.seccomp_profile(security)
-    if asked == confinement.DEFAULT:
+    if asked == confinement.DEFAULT and request.seccomp is None:
         all_abis = request.all_abis or bool(request.seccomp_filter)
         return default_profile(capabilities.bounding, all_abis=all_abis)
-    return request.seccomp if asked.kind == "localhost" else None
+    return None if asked == confinement.UNCONFINED else request.seccomp

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from podwright.criapi import api_pb2 as pb
 from podwright.device.edits import Edits
 from podwright.linux.idmap import IdMaps
 from podwright.oci.runtime_spec import Device
@@ -24,6 +25,7 @@ class SandboxFacts:
     A type that is missing there is the host's, save pid, which is each container's own unless it asks for POD.
     `hosts`, `resolv_conf`, `hostname_file`, `shm` are host paths to mount; None: the image's own file stays.
     `id_maps`: of its user namespace, if it owns one. `selinux_level`: that its processes and files share.
+    `overhead`, `resources`: what it costs beside its containers, and what these may use together; None: not known.
     """
 
     id: str
@@ -43,6 +45,8 @@ class SandboxFacts:
     privileged: bool = False
     id_maps: IdMaps | None = None
     selinux_level: str = ""
+    overhead: pb.LinuxContainerResources | None = None
+    resources: pb.LinuxContainerResources | None = None
 
     @property
     def userns(self) -> Path | None:
@@ -76,6 +80,7 @@ class HostFacts:
     CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro` mounts.
     `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
     `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
+    `seccomp_profile`: the file that is its RuntimeDefault; '': ours.
     `privileged_devices`: privileged containers get all of the host's. `device_ownership`: the security context's user
     and group own the nodes. `selinux_optional`: labels that the kernel knows nothing of are left out, not refused.
     `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
@@ -89,6 +94,7 @@ class HostFacts:
     compiled_seccomp: bool = False
     hostname: str = ""
     allowed_annotations: tuple[str, ...] = ()
+    seccomp_profile: str = ""
     privileged_devices: bool = True
     device_ownership: bool = False
     absent_sources_to_reject: tuple[str, ...] = ()

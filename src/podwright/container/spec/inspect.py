@@ -25,6 +25,7 @@ from podwright.device.edits import Edits, gather
 from podwright.linux.capability_sets import bounding_and_permitted
 from podwright.linux.mounts import MountTable
 from podwright.oci.runtime_spec import Device, Mount
+from podwright.runtime.handlers import HandlerSettings
 from podwright.security.capabilities import DEFAULT_CAPABILITIES
 from podwright.security.limits import oom_score_adj_floor
 from podwright.security.seccomp import default_profile, load_profile
@@ -169,15 +170,27 @@ def _device(path: Path, inside: str) -> Device:
 
 
 def _seccomp(security: pb.LinuxContainerSecurityContext, host: HostFacts) -> tuple[msgspec.Raw | None, str]:
-    """The profile from a file, and the compiled filter, of the default profile as well."""
+    """The profile from a file, the handler's own default among them, and the compiled filter of any."""
     asked = seccomp_profile(security)
     if asked == UNCONFINED:
         return None, ""
     granted = capabilities(security, host).bounding
-    profile = load_profile(asked.name, granted) if asked.kind == "localhost" else None
+    file = asked.name if asked.kind == "localhost" else host.seccomp_profile
+    profile = load_profile(file, granted) if file else None
     if not host.compiled_seccomp:
         return profile, ""
     return profile, compiled(default_profile(granted) if profile is None else profile)
+
+
+def check_profiles(handlers: Mapping[str, HandlerSettings]) -> None:
+    """Read the seccomp profiles that handlers have, while somebody looks. Raises InvalidArgument."""
+    for name, settings in handlers.items():
+        if settings.seccomp_profile is None:
+            continue
+        try:
+            compiled(load_profile(str(settings.seccomp_profile), DEFAULT_CAPABILITIES))
+        except (InvalidArgument, NotFound) as error:
+            raise InvalidArgument(str(error), field=f"runtime.handlers.{name}.seccomp_profile") from error
 
 
 def host_facts(
@@ -186,6 +199,7 @@ def host_facts(
     recursive_read_only: bool,
     compiled_seccomp: bool = False,
     allowed_annotations: tuple[str, ...] = (),
+    default_profile_file: Path | None = None,
     privileged_devices: bool = True,
     device_ownership: bool = False,
     absent_sources_to_reject: tuple[str, ...] = (),
@@ -195,7 +209,7 @@ def host_facts(
 ) -> HostFacts:
     """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
     granted = bounding_and_permitted()
-    if compiled_seccomp:
+    if compiled_seccomp and default_profile_file is None:
         compiled(default_profile(DEFAULT_CAPABILITIES & granted))  # now, so that no pod waits for it
     return HostFacts(
         capabilities=granted,
@@ -205,6 +219,7 @@ def host_facts(
         compiled_seccomp=compiled_seccomp,
         hostname=os.uname().nodename,
         allowed_annotations=allowed_annotations,
+        seccomp_profile=str(default_profile_file or ""),
         privileged_devices=privileged_devices,
         device_ownership=device_ownership,
         absent_sources_to_reject=tuple(map(os.path.normpath, absent_sources_to_reject)),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from podwright.container.spec.annotations import container_annotations, sandbox_annotations
 from podwright.container.spec.facts import ImageFacts, SandboxFacts
+from podwright.criapi import api_pb2 as pb
 
 HOSTILE = {
     "org.systemd.property.ExecStopPost": "x",
@@ -61,3 +64,27 @@ def test_both_dialects() -> None:
     sandbox = sandbox_annotations(SandboxFacts(id="SID", name="pod", namespace="ns", uid="UID", annotations=HOSTILE))
     assert sandbox["io.kubernetes.cri-o.ContainerType"] == sandbox["io.kubernetes.cri.container-type"] == "sandbox"
     assert "run.oci.handler" not in sandbox
+
+
+def test_a_sandbox_container_knows_the_size_of_its_pod() -> None:
+    resources = pb.LinuxContainerResources(
+        cpu_period=100000, cpu_shares=2, memory_limit_in_bytes=1 << 30,
+        hugepage_limits=[pb.HugepageLimit(page_size="2MB", limit=4)], unified={"memory.high": "1"},
+    )  # fmt: skip
+    facts = SandboxFacts(id="SID", name="pod", namespace="ns", uid="UID", resources=resources)
+    found = sandbox_annotations(facts)
+    assert {key: value for key, value in found.items() if ".sandbox-cpu" in key or ".sandbox-mem" in key} == {
+        "io.kubernetes.cri.sandbox-cpu-period": "100000", "io.kubernetes.cri.sandbox-cpu-quota": "0",
+        "io.kubernetes.cri.sandbox-cpu-shares": "2", "io.kubernetes.cri.sandbox-memory": "1073741824",
+    }  # fmt: skip
+    assert json.loads(found["io.kubernetes.cri-o.PodLinuxResources"]) == {
+        "cpu_period": 100000, "cpu_shares": 2, "memory_limit_in_bytes": 1 << 30,
+        "hugepage_limits": [{"page_size": "2MB", "limit": 4}], "unified": {"memory.high": "1"},
+    }  # fmt: skip
+    assert "io.kubernetes.cri-o.PodLinuxOverhead" not in found
+
+
+def test_a_pod_of_unknown_size_has_no_annotation_of_it() -> None:
+    empty = pb.LinuxContainerResources()
+    facts = SandboxFacts(id="SID", name="pod", namespace="ns", uid="UID", resources=empty, overhead=empty)
+    assert not [key for key in sandbox_annotations(facts) if "memory" in key or "Linux" in key]

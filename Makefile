@@ -36,4 +36,4 @@ machine: setup ## tests of cgroup v2 and systemd, in a machine by QEMU that has 
 	@scripts/machine $(PYTEST)
 
 clean: ## remove what the targets above made in the checkout
-	rm -rf $(VENV) .demo .bench .conformance .machine .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .bench .conformance .conformance.log .conformance.json .machine .mypy_cache .ruff_cache .pytest_cache

@@ -365,6 +365,17 @@ def test_restore(daemon: Daemon, taken: Path) -> None:
     assert daemon.status(restored.container_id).state == pb.CONTAINER_EXITED
 
 
+def test_restore_repeated(daemon: Daemon, taken: Path) -> None:
+    """Whoever did not hear the answer gets it again, and nobody else does."""
+    first = restore(daemon, taken, MAIN)
+    assert restore(daemon, taken, MAIN) == first
+    for path, config in ((taken.parent, MAIN), (taken, container_config("main", *LOOP))):
+        code, words = refusal(lambda path=path, config=config: restore(daemon, path, config))  # type: ignore[misc]
+        assert (code, "remove it first" in words) == (grpc.StatusCode.ALREADY_EXISTS, True)
+    daemon.start_container(first.restored_containers[0].container_id)
+    assert refusal(lambda: restore(daemon, taken, MAIN))[0] == grpc.StatusCode.ALREADY_EXISTS
+
+
 def test_restore_is_removed_or_stopped_before_its_start(daemon: Daemon, taken: Path) -> None:
     answer = restore(daemon, taken, MAIN)
     container = answer.restored_containers[0].container_id

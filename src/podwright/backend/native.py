@@ -130,9 +130,9 @@ class NativeBackend:
     async def _restore(
         self, path: str, config: pb.PodSandboxConfig, handler: str, configs: Sequence[pb.ContainerConfig], stage: Stage
     ) -> tuple[Sandbox, Sequence[Container]]:
-        key = sandbox_key(config)
-        if self._pods.sandboxes.by_key(key) is not None:
-            raise AlreadyExists(f"pod {key[1]}/{key[0]} attempt {key[3]} exists: remove it first")
+        existing = self._pods.sandboxes.by_key(sandbox_key(config))
+        if existing is not None:
+            return existing, self._restored_before(existing, path, configs)
         stage("checkpoint")
         names = [config.metadata.name for config in configs]
         async with self._checkpoints.unpacked(path, names) as archives, Undo("restore pod") as undo:
@@ -146,6 +146,23 @@ class NativeBackend:
             ]
             undo.keep()
         return sandbox, restored
+
+    def _restored_before(
+        self, sandbox: Sandbox, path: str, configs: Sequence[pb.ContainerConfig]
+    ) -> Sequence[Container]:
+        """The containers of a restore whose answer was lost. Raises AlreadyExists for any other pod."""
+        found = {c.config.metadata.name: c for c in self._containers.containers.of_sandbox(sandbox.id)}
+        wanted = {config.metadata.name: config for config in configs}
+        same = sandbox.ready and found.keys() == wanted.keys()
+        if not same or not all(
+            container.awaits_restore and (container.record.restored_from, container.config) == (path, wanted[name])
+            for name, container in found.items()
+        ):
+            metadata = sandbox.config.metadata
+            raise AlreadyExists(
+                f"pod {metadata.namespace}/{metadata.name} attempt {metadata.attempt} exists: remove it first"
+            )
+        return [found[name] for name in wanted]
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         return self._pods.sandboxes.find(sandbox_id)
@@ -244,6 +261,13 @@ class NativeBackend:
         container = self.container(container_id)
         if not container.running:
             raise FailedPrecondition(f"container {container.id[:13]} does not run: nobody writes its log")
+        # Joined: a monitor that is told twice would put an empty file in the place of one that has lines already.
+        await self._running.join(
+            ("reopen", container.id), f"reopen log of {container.id[:13]}", partial(self._reopen_log, container)
+        )
+
+    async def _reopen_log(self, container: Container, stage: Stage) -> None:
+        stage("monitor")
         await self._containers.monitor.reopen_log(monitored(self._containers, container))
 
     async def checkpoint_container(self, container_id: str, location: str, timeout_s: float | None) -> None:

@@ -57,8 +57,9 @@ async def create_container(
     if restore is not None and restore.image_id != image.id:
         raise InvalidArgument(f"was checkpointed with image {restore.image_id}, not {image.id}", field="image.image")
     container = reserve(
-        on, sandbox, config, image, find_image_volumes(on.images, config.mounts), restored=restore is not None
-    )
+        on, sandbox, config, image, find_image_volumes(on.images, config.mounts),
+        restored_from=restore.checkpoint if restore is not None else None,
+    )  # fmt: skip
     with log_context(container=container.id[:13]):
         async with Undo("create container") as undo:
             undo.add("take the container down", partial(_abandon, on, exits, container, undo))
@@ -143,7 +144,7 @@ def find_image(on: Collaborators, config: pb.ContainerConfig) -> ImageRecord:
 
 def reserve(
     on: Collaborators, sandbox: SandboxFacts, config: pb.ContainerConfig, image: ImageRecord,
-    volumes: tuple[ImageVolume, ...] = (), *, restored: bool = False,
+    volumes: tuple[ImageVolume, ...] = (), *, restored_from: str | None = None,
 ) -> Container:  # fmt: skip
     """Store the record, before the first side effect."""
     taken = on.containers.by_key(container_key(sandbox.id, config))
@@ -161,7 +162,7 @@ def reserve(
             id=container_id, sandbox_id=sandbox.id, config=config.SerializeToString(), handler=sandbox.handler,
             image_id=image.id, image_ref=image.reference_for(config.image.user_specified_image, config.image.image),
             reserved_at=on.containers.next_created_at(), boot=boot_id(), log_path=log_path,
-            image_volumes=volumes, restored=restored,
+            image_volumes=volumes, restored=restored_from is not None, restored_from=restored_from or "",
             cgroups_path=on.cgroups.container_path(sandbox.cgroup_parent, container_id),
             cgroup=on.cgroups.kernel_path(sandbox.cgroup_parent, container_id),
         )

@@ -53,7 +53,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     `cgroups_path` is the runtime specification's, `cgroup` the kernel's path of the same. `resources`: the limits in
     force since the last update, b"" before one; `update_undo`: cgroup files as they were before an update that has
     not finished; `update_annotations`: those that came with updates. `restored`: it has no process until it is
-    started, and then one that goes on where a checkpoint was taken.
+    started, and then one that goes on where a checkpoint was taken; `restored_from`: the checkpoint's directory.
     """
 
     id: str
@@ -84,6 +84,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     runtime_released_at: int = 0
     resources: bytes = b""
     restored: bool = False
+    restored_from: str = ""
     update_undo: dict[str, str] = {}
     update_annotations: dict[str, str] = {}
 

@@ -41,8 +41,9 @@ _KEPT = {
 
 @dataclass(frozen=True)
 class Restore:
-    """One container's archive, unpacked and looked at."""
+    """One container's archive of the pod's `checkpoint`, unpacked and looked at."""
 
+    checkpoint: str
     directory: Path
     image_id: str
 
@@ -70,7 +71,7 @@ async def unpacked(
         _require_names({entry.name for entry in archives}, set(names))
         try:
             top.mkdir(mode=0o700, parents=True)
-            yield {entry.name: await _unpack(on, directory, entry, top, max_bytes) for entry in archives}
+            yield {e.name: Restore(path, await _unpack(on, directory, e, top, max_bytes), e.image_id) for e in archives}
         finally:
             await shielded(in_thread(remove_tree, top), name="remove unpacked checkpoint")
 
@@ -89,7 +90,7 @@ def _require_names(found: set[str], wanted: set[str]) -> None:
         )
 
 
-async def _unpack(on: Collaborators, directory: int, entry: Archive, top: Path, max_bytes: int) -> Restore:
+async def _unpack(on: Collaborators, directory: int, entry: Archive, top: Path, max_bytes: int) -> Path:
     target = top / entry.file.removesuffix(".tar")
     target.mkdir(mode=0o755)
     try:
@@ -109,7 +110,7 @@ async def _unpack(on: Collaborators, directory: int, entry: Archive, top: Path, 
     if digest != entry.digest:
         raise InvalidArgument(f"{entry.file} has digest {digest}, not {entry.digest}", field=FIELD)
     check_unpacked(target, entry.file)
-    return Restore(target, entry.image_id)
+    return target
 
 
 def check_unpacked(directory: Path, name: str) -> None:

@@ -220,6 +220,9 @@ def test_exec_errors(crun_daemon: Daemon) -> None:
     with pytest.raises(grpc.RpcError) as empty:
         crun_daemon.exec(container)
     assert code_of(empty) == grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.RpcError, match="timeout") as negative:
+        crun_daemon.exec(container, "true", timeout=-1)
+    assert code_of(negative) == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_stop_gives_grace_and_a_second_stop_shortens_it(crun_daemon: Daemon) -> None:

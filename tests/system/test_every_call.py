@@ -1,8 +1,9 @@
-"""What holds for every RPC that names a pod or a container: unknown ids, missing ids, prefixes of ids."""
+"""What holds for every RPC: unknown ids, missing ids, prefixes of ids, and serving after a restart what was before."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,12 +12,13 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import Daemon, container_config
+from tests.support.daemon import HELLO, Daemon, container_config, pod_config, serving
 from tests.support.images import refusal
 
 pytestmark = pytest.mark.root
 
 RUNTIME = pb.DESCRIPTOR.services_by_name["RuntimeService"]
+IMAGE = pb.DESCRIPTOR.services_by_name["ImageService"]
 UNKNOWN = "f" * 64
 IDEMPOTENT = {"StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer"}
 # What these need beside the id, so that the id is what is wrong.
@@ -52,11 +54,14 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     assert server.leftovers() == []
 
 
-def call(daemon: Daemon, name: str, subject: str) -> Any:
-    method = RUNTIME.methods_by_name[name]
+def call(daemon: Daemon, name: str, subject: str = "", **more: Any) -> Any:
+    """The answer; of a stream, all its messages."""
+    service, stub = (RUNTIME, daemon.runtime) if name in RUNTIME.methods_by_name else (IMAGE, daemon.images)
+    method = service.methods_by_name[name]
     request_type = message_factory.GetMessageClass(method.input_type)
-    request = request_type(**{id_field(method): subject}, **NEEDED.get(name, {}))
-    return getattr(daemon.runtime, name)(request, timeout=20)
+    named = {id_field(method): subject} if id_field(method) else {}
+    answer = getattr(stub, name)(request_type(**named, **{**NEEDED.get(name, {}), **more}), timeout=20)
+    return list(answer) if method.server_streaming else answer
 
 
 def test_the_list_is_not_empty() -> None:
@@ -94,3 +99,53 @@ def test_prefixes(daemon: Daemon) -> None:
         assert daemon.pod_status(pod[:16]).id == pod
         daemon.remove_pod(pod[:16])
     assert daemon.pods() == []
+
+
+# Answered with the same words before and after.
+READ = (
+    "Version", "Status", "RuntimeConfig", "ListPodSandbox", "StreamPodSandboxes", "ListContainers", "StreamContainers",
+    "ListMetricDescriptors", "ListImages", "StreamImages",
+)  # fmt: skip
+MEASURE = (
+    "ListContainerStats", "StreamContainerStats", "ListPodSandboxStats", "StreamPodSandboxStats",
+    "ListPodSandboxMetrics", "StreamPodSandboxMetrics", "ImageFsInfo",
+)  # fmt: skip
+# Where a restart is part of a test of their own: test_events, test_pulls, test_checkpoints.
+ELSEWHERE = {"GetContainerEvents", "PullImage", "CheckpointContainer", "CheckpointPod", "RestorePod"}
+
+
+def test_after_a_restart(tmp_path: Path) -> None:
+    with serving(Daemon(tmp_path, runtime="crun")) as daemon:
+        pod = daemon.run_pod("old")
+        main = daemon.run_container(pod, "sleep", "1000")
+        created = daemon.create(pod, container_config("created", "sleep", "1000"))
+        before = read(daemon, pod, main)
+        daemon.restart()
+        assert read(daemon, pod, main) == before
+        done = {*READ, "PodSandboxStatus", "ContainerStatus", "ImageStatus"}
+        again = pod_config("again", tmp_path / "logs", host_network=True)
+        acts: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            *((name, "", {}) for name in MEASURE),
+            ("ContainerStats", main, {}), ("PodSandboxStats", pod, {}), ("ExecSync", main, {"cmd": ["echo"]}),
+            ("Exec", main, {}), ("Attach", main, {}), ("PortForward", pod, {}), ("ReopenContainerLog", main, {}),
+            ("UpdateContainerResources", main, {}), ("UpdatePodSandboxResources", pod, {}),
+            ("UpdateRuntimeConfig", "", {}), ("RunPodSandbox", "", {"config": again}),
+            ("CreateContainer", pod, {"config": container_config("new", "echo")}), ("StartContainer", created, {}),
+            ("StopContainer", main, {}), ("RemoveContainer", main, {}), ("StopPodSandbox", pod, {}),
+            ("RemovePodSandbox", pod, {}), ("RemoveImage", "", {"image": pb.ImageSpec(image=HELLO)}),
+        )  # fmt: skip
+        for name, subject, more in acts:
+            assert call(daemon, name, subject, **more) is not None
+            done.add(name)
+        assert {item.metadata.name for item in daemon.pods()} == {"again"}
+    methods = {method.name for service in (RUNTIME, IMAGE) for method in service.methods}
+    assert done | ELSEWHERE == methods, "no call is forgotten here"
+
+
+def read(daemon: Daemon, pod: str, container: str) -> dict[str, Any]:
+    answers = {name: call(daemon, name) for name in READ}
+    answers["ImageStatus"] = call(daemon, "ImageStatus", image=pb.ImageSpec(image=HELLO))
+    answers["ContainerStatus"] = call(daemon, "ContainerStatus", container)
+    answers["PodSandboxStatus"] = call(daemon, "PodSandboxStatus", pod)
+    answers["PodSandboxStatus"].ClearField("timestamp")
+    return answers

@@ -20,9 +20,7 @@ class CheckpointService:
     async def CheckpointContainer(self, request: pb.CheckpointContainerRequest) -> pb.CheckpointContainerResponse:
         container_id = required(request.container_id, "container_id")
         location = required(request.location, "location")
-        if request.timeout < 0:
-            raise InvalidArgument(f"{request.timeout} is no time; 0 means the default", field="timeout")
-        await self._backend.checkpoint_container(container_id, location, float(request.timeout) or None)
+        await self._backend.checkpoint_container(container_id, location, validate.timeout(request.timeout))
         return pb.CheckpointContainerResponse()
 
     async def CheckpointPod(self, request: pb.CheckpointPodRequest) -> pb.CheckpointPodResponse:

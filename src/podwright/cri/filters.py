@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from podwright.container.model import Container
+from podwright.cri.render import sandbox_state
 from podwright.cri.validate import labels_match
 from podwright.criapi import api_pb2 as pb
 from podwright.sandbox.model import Sandbox
@@ -15,7 +16,7 @@ def sandboxes(found: Iterable[Sandbox], wanted: pb.PodSandboxFilter) -> Iterator
     for sandbox in found:
         if wanted.id and not sandbox.id.startswith(wanted.id):
             continue
-        if wanted.HasField("state") and sandbox.ready != (wanted.state.state == pb.SANDBOX_READY):
+        if wanted.HasField("state") and sandbox_state(sandbox) != wanted.state.state:
             continue
         if wanted.label_selector and not labels_match(wanted.label_selector, sandbox.config.labels):
             continue

@@ -164,7 +164,7 @@ class RuntimeService:
     async def ExecSync(self, request: pb.ExecSyncRequest) -> pb.ExecSyncResponse:
         container_id = required(request.container_id, "container_id")
         validate.command(request.cmd)
-        timeout_s = float(request.timeout) if request.timeout > 0 else None
+        timeout_s = validate.timeout(request.timeout)
         result = await self._backend.exec_sync(container_id, list(request.cmd), timeout_s)
         if result.timed_out:
             raise DeadlineExceeded(f"command {request.cmd[0]!r} did not end within {request.timeout} s and was killed")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 from podwright.base.addresses import is_address
 from podwright.base.errors import InvalidArgument
@@ -26,6 +30,7 @@ def pod_config(config: pb.PodSandboxConfig) -> None:
     if config.log_directory and not config.log_directory.startswith("/"):
         raise InvalidArgument(f"must be an absolute path, not {config.log_directory!r}", field="config.log_directory")
     _port_mappings(config)
+    _enums(config, "config")
     context = config.linux.security_context
     _group_without_user(context, "config.linux.security_context")
     pod_id_maps(context.namespace_options)
@@ -50,8 +55,6 @@ def _port_mappings(config: pb.PodSandboxConfig) -> None:
             raise InvalidArgument(
                 f"{mapping.container_port} is not a port (1 to 65535)", field=f"{field}.container_port"
             )
-        if mapping.protocol not in pb.Protocol.values():
-            raise InvalidArgument(f"{mapping.protocol} is none of TCP, UDP and SCTP", field=f"{field}.protocol")
         if mapping.host_port and mapping.host_ip and not is_address(mapping.host_ip):
             raise InvalidArgument(f"{mapping.host_ip!r} is no address", field=f"{field}.host_ip")
 
@@ -84,8 +87,32 @@ def container_config(config: pb.ContainerConfig) -> None:
     for at, env in enumerate(config.envs):
         if not env.key or "=" in env.key or "\0" in env.key:
             raise InvalidArgument(f"{env.key!r} is not a variable's name", field=f"config.envs[{at}].key")
+    _enums(config, "config")
     _group_without_user(config.linux.security_context, "config.linux.security_context")
     pod_id_maps(config.linux.security_context.namespace_options)
+
+
+def _enums(message: Message, at: str) -> None:
+    """Enums of protobuf are open: a number without a name arrives, too, and must not be taken for one that has."""
+    for field in _fields_with_enums(message.DESCRIPTOR):
+        given = getattr(message, field.name)
+        for index, value in enumerate(given if field.is_repeated else (given,)):
+            path = f"{at}.{field.name}[{index}]" if field.is_repeated else f"{at}.{field.name}"
+            if field.enum_type is None:
+                _enums(value, path)
+            elif value not in field.enum_type.values_by_number:
+                names = ", ".join(field.enum_type.values_by_name)
+                raise InvalidArgument(f"{value} is none of {names}"[:_NAME_LIMIT], field=path)
+
+
+@cache
+def _fields_with_enums(descriptor: Descriptor) -> Sequence[FieldDescriptor]:
+    """Those that are enums, or messages that have some."""
+    return [
+        field
+        for field in descriptor.fields
+        if field.enum_type is not None or (field.message_type is not None and _fields_with_enums(field.message_type))
+    ]
 
 
 def _log_path(log_path: str) -> None:
@@ -112,6 +139,13 @@ def command(words: Sequence[str]) -> None:
     """ExecSyncRequest.cmd, ExecRequest.cmd"""
     if not words:
         raise InvalidArgument("must not be empty", field="cmd")
+
+
+def timeout(seconds: int) -> float | None:
+    """The seconds of a call that has a time of its own; None: as long as it likes, or what is set."""
+    if seconds < 0:
+        raise InvalidArgument(f"{seconds} is no time; 0 means the default", field="timeout")
+    return float(seconds) or None
 
 
 def streams(request: pb.ExecRequest | pb.AttachRequest) -> None:

@@ -50,6 +50,10 @@ def test_what_the_kubelet_sends_is_valid() -> None:
             "config.port_mappings[0].protocol",
         ),
         (
+            change_pod(lambda c: setattr(c.linux.security_context.namespace_options, "ipc", 9)),
+            "config.linux.security_context.namespace_options.ipc",
+        ),
+        (
             change_pod(lambda c: c.port_mappings.add(host_port=1, container_port=1, host_ip="all")),
             "config.port_mappings[0].host_ip",
         ),

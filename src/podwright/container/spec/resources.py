@@ -21,7 +21,8 @@ _PAGE_SIZE = re.compile(r"[1-9][0-9]*(?:KB|MB|GB)\Z")
 # A cgroup v2 file's name has a controller and no path in it.
 _UNIFIED_KEY = re.compile(r"[a-z0-9_]+(?:\.[a-zA-Z0-9_-]+)+\Z")
 _CPU_LIST = re.compile(r"[0-9,\s-]*\Z")
-
+# What the kernel takes: kernel/sched/core.c, tg_set_cfs_bandwidth.
+_MAX_QUOTA_US = (1 << 44) - 1
 
 NO_QUOTA = -1
 
@@ -96,6 +97,11 @@ def _memory(given: pb.LinuxContainerResources, host: HostFacts) -> Memory | None
 def _cpu(given: pb.LinuxContainerResources) -> Cpu | None:
     if given.cpu_shares < 0 or given.cpu_period < 0 or given.cpu_quota < -1:
         raise InvalidArgument("cpu values can't be negative (a quota of -1 is: no limit)", field=_FIELD)
+    for name, number, least, most in (
+        ("cpu_period", given.cpu_period, 1000, 1_000_000), ("cpu_quota", given.cpu_quota, 1000, _MAX_QUOTA_US)
+    ):  # fmt: skip
+        if number > 0 and not least <= number <= most:
+            raise InvalidArgument(f"{number} is not from {least} to {most} (microseconds)", field=f"{_FIELD}.{name}")
     for name, value in (("cpuset_cpus", given.cpuset_cpus), ("cpuset_mems", given.cpuset_mems)):
         if not _CPU_LIST.match(value):
             raise InvalidArgument(f"{value!r} is not a list like 0-3,7", field=f"{_FIELD}.{name}")

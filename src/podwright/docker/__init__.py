@@ -1,0 +1,1 @@
+"""The Docker Engine backend: pods, containers and images that a Docker Engine keeps."""

@@ -1,0 +1,24 @@
+"""One Docker Engine for all tests of a run: it takes seconds to start. Each test leaves it empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import names
+from tests.support.dockerd import Dockerd, running_dockerd
+
+
+@pytest.fixture(scope="session")
+def shared_dockerd() -> Iterator[Dockerd]:
+    with running_dockerd(Path(names.TEMPORARY, "dockerd")) as docker:
+        yield docker
+
+
+@pytest.fixture
+def dockerd(shared_dockerd: Dockerd) -> Iterator[Dockerd]:
+    """The engine, without containers and images before and after."""
+    yield shared_dockerd
+    shared_dockerd.remove_all()

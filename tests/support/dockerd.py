@@ -1,0 +1,194 @@
+"""A real Docker Engine for tests, on a socket, data root, execution root and cgroup of its own.
+
+    with running_dockerd(tmp_path) as docker:
+        docker.request("GET", "/info")
+
+It makes no bridge and no firewall rules, and has a containerd of its own. Runtimes: runc (the default), and crun and
+runsc where they are installed. Everything here is synchronous, so that a fixture of any scope can use it; requests go
+by http.client: the code under test has no part in it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess  # noqa: TID251 - fixtures of sessions have no event loop
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from podwright.linux.mounts import unmount_tree
+from podwright.runtime import hybrid
+from podwright.runtime.base import RuntimeCommand
+from tests.support import names
+
+PROGRAM = "dockerd"
+_START_S = 60.0
+_STOP_S = 60.0
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("docker", timeout=120)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Dockerd:
+    """`start` again after `stop` or `kill` for a restart on the same state."""
+
+    def __init__(self, directory: Path, *, live_restore: bool = True, options: Sequence[str] = ()) -> None:
+        self.directory = directory
+        self.socket = directory / "docker.sock"
+        self.data_root, self.exec_root = directory / "data", directory / "exec"
+        self.pid_file, self.log = directory / "docker.pid", directory / "dockerd.log"
+        self.cgroup_parent = names.cgroup("docker")
+        self.process: subprocess.Popen[bytes] | None = None
+        self._options = list(options)
+        self._config = directory / "daemon.json"
+        directory.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "data-root": str(self.data_root), "exec-root": str(self.exec_root), "pidfile": str(self.pid_file),
+            "hosts": [f"unix://{self.socket}"], "cgroup-parent": self.cgroup_parent,
+            "exec-opts": ["native.cgroupdriver=cgroupfs"], "bridge": "none", "iptables": False, "ip6tables": False,
+            "ip-forward": False, "ip-masq": False, "userland-proxy": False, "live-restore": live_restore,
+            "oom-score-adjust": 0, "insecure-registries": ["127.0.0.0/8"], "runtimes": self._runtimes(),
+            "max-concurrent-downloads": 6, "shutdown-timeout": 5, "storage-driver": "overlay2",
+        }  # fmt: skip
+        self._config.write_text(json.dumps(settings))
+
+    def _runtimes(self) -> dict[str, Any]:
+        """Beside runc, which Docker knows by itself."""
+        found: dict[str, Any] = {}
+        if (crun := shutil.which("crun")) is not None:
+            found["crun"] = {"path": str(self._wrapped(crun) if hybrid.needed() else crun)}
+        if (runsc := shutil.which("runsc")) is not None:
+            found["runsc"] = {"path": runsc}
+        return found
+
+    def _wrapped(self, crun: str) -> Path:
+        """crun refuses to create on hybrid cgroups, and has to be shown a machine without them then."""
+        command = hybrid.wrapped(RuntimeCommand(Path(crun)))
+        words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in (str(command.path), *command.global_args))
+        script = self.directory / "crun"
+        script.write_text(
+            f'#!/bin/sh\nfor word; do [ "$word" = create ] && exec {words} "$@"; done\nexec {crun} "$@"\n'
+        )
+        script.chmod(0o755)
+        return script
+
+    def start(self) -> None:
+        self.pid_file.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "--config-file", self._config, *self._options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={"PATH": os.environ["PATH"], "TMPDIR": str(self.directory), "HOME": str(self.directory)},
+            )  # fmt: skip
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd did not start:\n{self.log_tail()}")
+            time.sleep(0.05)  # noqa: TID251 - no event loop here
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """SIGTERM. With live restore containers run on."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9, which takes its containerd along. Containers run on."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(_STOP_S)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def request(self, method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
+        """Status and JSON (or text) of one request."""
+        connection = _Connection(self.socket)
+        try:
+            target = path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+            data = None if body is None else json.dumps(body)
+            connection.request(method, target, data, {"Content-Type": "application/json"} if data else {})
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        try:
+            return response.status, json.loads(content) if content else None
+        except ValueError:
+            return response.status, content.decode(errors="replace")
+
+    def container_ids(self) -> list[str]:
+        """All containers, whoever made them."""
+        return [each["Id"] for each in self.request("GET", "/containers/json", all="1")[1]]
+
+    def image_ids(self) -> list[str]:
+        return [each["Id"] for each in self.request("GET", "/images/json")[1]]
+
+    def remove_all(self) -> None:
+        """Every container and image."""
+        for container in self.container_ids():
+            self.request("DELETE", f"/containers/{container}", force="1", v="1")
+        for image in self.image_ids():
+            self.request("DELETE", f"/images/{image}", force="1")
+
+    def log_tail(self) -> str:
+        return self.log.read_text(errors="replace")[-6000:]
+
+    def close(self) -> None:
+        """Everything off, and nothing left: containers first, since live restore would leave them."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.remove_all()
+                self.stop()
+            unmount_tree(self.directory)
+        for hierarchy in Path("/sys/fs/cgroup").iterdir():
+            _remove_cgroups(hierarchy / self.cgroup_parent.lstrip("/"))
+        shutil.rmtree(self.directory)
+
+
+def _remove_cgroups(top: Path) -> None:
+    """Docker makes the parent of its containers' cgroups, and leaves it."""
+    if top.is_dir():
+        for directory, _, _ in os.walk(top, topdown=False):
+            os.rmdir(directory)
+
+
+@contextmanager
+def running_dockerd(
+    directory: Path, *, live_restore: bool = True, options: Sequence[str] = ()
+) -> Iterator[Dockerd]:
+    """An engine that runs, and is gone without a trace at the end."""
+    if shutil.which(PROGRAM) is None:
+        pytest.skip(f"{PROGRAM} is not installed")
+    docker = Dockerd(directory, live_restore=live_restore, options=options)
+    try:
+        docker.start()
+        yield docker
+    finally:
+        docker.close()

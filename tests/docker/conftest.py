@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support import names
 from tests.support.dockerd import Dockerd, running_dockerd
 
 
 @pytest.fixture(scope="session")
-def shared_dockerd() -> Iterator[Dockerd]:
-    with running_dockerd(Path(names.TEMPORARY, "dockerd")) as docker:
+def shared_dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
+    with running_dockerd(tmp_path_factory.getbasetemp() / "dockerd") as docker:
         yield docker
 
 

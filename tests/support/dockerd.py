@@ -13,12 +13,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess  # noqa: TID251 - fixtures of sessions have no event loop
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from tests.support import names
 PROGRAM = "dockerd"
 _START_S = 60.0
 _STOP_S = 60.0
+# runsc takes a file below for a sign of the host's network namespace; see runtime/gvisor.py.
+_HIDE_SIGN = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro none /proc/sys/net && exec "$@"', "sh")
 
 
 class _Connection(http.client.HTTPConnection):
@@ -71,24 +74,25 @@ class Dockerd:
         self._config.write_text(json.dumps(settings))
 
     def _runtimes(self) -> dict[str, Any]:
-        """Beside runc, which Docker knows by itself."""
+        """Beside runc, which Docker knows by itself; crun and runsc so that they work on this machine."""
         found: dict[str, Any] = {}
         if (crun := shutil.which("crun")) is not None:
-            found["crun"] = {"path": str(self._wrapped(crun) if hybrid.needed() else crun)}
+            command = hybrid.wrapped(RuntimeCommand(Path(crun)))
+            prefix = [str(command.path), *command.global_args] if hybrid.needed() else [crun]
+            found["crun"] = {"path": self._script("crun", "create", prefix, crun)}
         if (runsc := shutil.which("runsc")) is not None:
-            found["runsc"] = {"path": runsc}
+            found["runsc"] = {"path": self._script("runsc", "start", [*_HIDE_SIGN, runsc], runsc)}
         return found
 
-    def _wrapped(self, crun: str) -> Path:
-        """crun refuses to create on hybrid cgroups, and has to be shown a machine without them then."""
-        command = hybrid.wrapped(RuntimeCommand(Path(crun)))
-        words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in (str(command.path), *command.global_args))
-        script = self.directory / "crun"
+    def _script(self, name: str, verb: str, prefix: Sequence[str], program: str) -> str:
+        """A runtime whose one verb needs more than the program; `prefix` ends with it."""
+        script = self.directory / name
+        words = shlex.join(prefix)
         script.write_text(
-            f'#!/bin/sh\nfor word; do [ "$word" = create ] && exec {words} "$@"; done\nexec {crun} "$@"\n'
+            f'#!/bin/sh\nfor word; do [ "$word" = {verb} ] && exec {words} "$@"; done\nexec {program} "$@"\n'
         )
         script.chmod(0o755)
-        return script
+        return str(script)
 
     def start(self) -> None:
         self.pid_file.unlink(missing_ok=True)
@@ -117,6 +121,10 @@ class Dockerd:
     def kill(self) -> None:
         """kill -9, which takes its containerd along. Containers run on."""
         self._end(signal.SIGKILL)
+        # Whoever inherits it may not reap it, and dockerd would take it to be alive.
+        containerd = self.exec_root / "containerd" / "containerd.pid"
+        _kill_all(lambda: {pid for pid in self._processes() if _command_line(pid).startswith(b"containerd\0")})
+        containerd.unlink(missing_ok=True)
 
     def _end(self, number: int) -> None:
         assert self.process is not None
@@ -157,19 +165,50 @@ class Dockerd:
         for image in self.image_ids():
             self.request("DELETE", f"/images/{image}", force="1")
 
+    def _processes(self) -> set[int]:
+        """What runs on this engine's behalf: its containers, by their cgroups, and whatever names its directory."""
+        found = set()
+        for file in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}/**/cgroup.procs"):
+            found.update(map(int, file.read_text().split()))
+        mark = f"{self.directory}/".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and mark in _command_line(int(entry.name)):
+                found.add(int(entry.name))
+        return found - {os.getpid()}
+
     def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-6000:]
 
     def close(self) -> None:
         """Everything off, and nothing left: containers first, since live restore would leave them."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.remove_all()
-                self.stop()
-            unmount_tree(self.directory)
+        if self.process is not None and self.process.poll() is None:
+            self.remove_all()
+            self.stop()
+        _kill_all(self._processes)
+        unmount_tree(self.directory)
         for hierarchy in Path("/sys/fs/cgroup").iterdir():
             _remove_cgroups(hierarchy / self.cgroup_parent.lstrip("/"))
         shutil.rmtree(self.directory)
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _kill_all(processes: Callable[[], set[int]]) -> None:
+    """SIGKILL, until there are none. A dead process has no command line and is in no cgroup that can't be removed."""
+    deadline = time.monotonic() + _STOP_S
+    while left := processes():
+        assert time.monotonic() < deadline, f"can't be killed: {left}"
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)  # noqa: TID251 - no event loop here
 
 
 def _remove_cgroups(top: Path) -> None:

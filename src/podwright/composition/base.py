@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from podwright.backend.base import Backend
+from podwright.backend.images import ImageBackend
 from podwright.container.model import Containers
 from podwright.cri.runtime_service import NodeStatus
-from podwright.image.service import Images
 from podwright.sandbox.model import Sandboxes
 from podwright.telemetry.metrics import Metrics
 
@@ -24,7 +24,7 @@ class Assembly(Protocol):
     def backend(self) -> Backend: ...
 
     @property
-    def images(self) -> Images: ...
+    def images(self) -> ImageBackend: ...
 
     @property
     def node(self) -> NodeStatus: ...

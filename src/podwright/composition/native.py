@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podwright import __version__
+from podwright.backend.images import NativeImages
 from podwright.backend.native import NativeBackend
 from podwright.backend.plugin_node import plugin_host
 from podwright.base.errors import PodwrightError
@@ -56,11 +57,12 @@ class NativeAssembly:
         self._registry = RegistryClient(config.registry)
         limits = Limits(config.image.max_layer_bytes, config.image.max_layer_entries)
         self._snapshots = OverlaySnapshotter(layout, self._store, limits)
-        self.images = Images(
+        self._images = Images(
             layout=layout, store=self._store, settings=config.image, registry=self._registry,
             content=ContentStore(layout.content), snapshotter=self._snapshots,
             in_use=lambda image_id: [c.id for c in self.containers if c.uses_image(image_id)],
         )  # fmt: skip
+        self.images = NativeImages(self._images)
         self._cdi = CdiDevices(config.device.cdi_spec_dirs)
 
     def _compose_backend(self, tasks: Tasks) -> None:
@@ -75,7 +77,7 @@ class NativeAssembly:
             lambda handler: self.node.user_namespace_problem(handler), plugins,
         )  # fmt: skip
         on = ContainerCollaborators(
-            layout, self.containers, self.images, self._snapshots, self._handlers, self._monitor, self._cgroups,
+            layout, self.containers, self._images, self._snapshots, self._handlers, self._monitor, self._cgroups,
             config.container, lambda handler: self.node.host_facts(handler), self._cdi, plugins,
         )  # fmt: skip
         checkpoints = Checkpoints(on, self._store, config.checkpoint, tasks)
@@ -92,7 +94,7 @@ class NativeAssembly:
         metrics.gauge("nri_plugins", "NRI plugins that are connected.", lambda: float(len(self._plugins)))
 
     async def recover(self) -> None:
-        await self.images.recover()
+        await self._images.recover()
         await self.backend.recover()
         await self.node.learn()
 
@@ -103,7 +105,7 @@ class NativeAssembly:
         await self._plugins.stop()
 
     async def close(self) -> None:
-        await self.images.close()
+        await self._images.close()
         await self._leave_network()
         await self._network.close()
         await self._registry.close()

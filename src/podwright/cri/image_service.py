@@ -1,22 +1,22 @@
-"""runtime.v1.ImageService: pulls, lists and removes by way of the image room."""
+"""runtime.v1.ImageService: pulls, lists and removes whoever keeps the images."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from podwright.backend.images import ImageBackend
 from podwright.base.errors import InvalidArgument
 from podwright.cri import render
 from podwright.cri.chunks import chunks
 from podwright.criapi import api_pb2 as pb
 from podwright.image.model import ImageRecord
-from podwright.image.service import Images
 from podwright.registry.base import Credentials, make_credentials
 
 
 class ImageService:
     """One method an RPC, by the RPC's name."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageBackend) -> None:
         self._images = images
 
     async def PullImage(self, request: pb.PullImageRequest) -> pb.PullImageResponse:
@@ -26,23 +26,23 @@ class ImageService:
         return pb.PullImageResponse(image_ref=record.id)
 
     async def ImageStatus(self, request: pb.ImageStatusRequest) -> pb.ImageStatusResponse:
-        record = self._images.get(_image_name(request.image, "image.image"))
+        record = await self._images.find(_image_name(request.image, "image.image"))
         if record is None:
             return pb.ImageStatusResponse()
         info = {"info": record.info_json()} if request.verbose else {}
         return pb.ImageStatusResponse(image=render.image(record), info=info)
 
     async def ListImages(self, request: pb.ListImagesRequest) -> pb.ListImagesResponse:
-        return pb.ListImagesResponse(images=map(render.image, self._matching(request.filter)))
+        return pb.ListImagesResponse(images=map(render.image, await self._matching(request.filter)))
 
     async def StreamImages(self, request: pb.StreamImagesRequest) -> AsyncIterator[pb.StreamImagesResponse]:
-        for chunk in chunks(map(render.image, self._matching(request.filter))):
+        for chunk in chunks(map(render.image, await self._matching(request.filter))):
             yield pb.StreamImagesResponse(images=chunk)
 
-    def _matching(self, wanted: pb.ImageFilter) -> Sequence[ImageRecord]:
+    async def _matching(self, wanted: pb.ImageFilter) -> Sequence[ImageRecord]:
         if not wanted.image.image:
-            return list(self._images.list())
-        record = self._images.get(wanted.image.image)
+            return await self._images.all()
+        record = await self._images.find(wanted.image.image)
         return [] if record is None else [record]
 
     async def RemoveImage(self, request: pb.RemoveImageRequest) -> pb.RemoveImageResponse:
@@ -50,7 +50,7 @@ class ImageService:
         return pb.RemoveImageResponse()
 
     async def ImageFsInfo(self, request: pb.ImageFsInfoRequest) -> pb.ImageFsInfoResponse:
-        usage = render.filesystem_usage(self._images.fs_info())
+        usage = render.filesystem_usage(await self._images.usage())
         return pb.ImageFsInfoResponse(image_filesystems=[usage], container_filesystems=[usage])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from podwright.backend.images import ImageBackend
 from podwright.base.errors import AlreadyExists, InvalidArgument
 from podwright.cri.validate import required
 from podwright.criapi import podwright_pb2 as pb
 from podwright.image.progress import Phase, PullProgress
-from podwright.image.service import Images
 
 _PHASES = {
     Phase.WAITING: pb.LayerProgress.WAITING,
@@ -23,7 +23,7 @@ _PHASES = {
 class PodwrightService:
     """One method an RPC, by the RPC's name."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageBackend) -> None:
         self._images = images
 
     async def PullProgress(self, request: pb.PullProgressRequest) -> AsyncIterator[pb.PullProgressEvent]:

@@ -136,7 +136,8 @@ def image(record: ImageRecord) -> pb.Image:
 def filesystem_usage(info: FsInfo) -> pb.FilesystemUsage:
     return pb.FilesystemUsage(
         timestamp=info.timestamp_ns, fs_id=pb.FilesystemIdentifier(mountpoint=str(info.mountpoint)),
-        used_bytes=pb.UInt64Value(value=info.used_bytes), inodes_used=pb.UInt64Value(value=info.inodes_used),
+        used_bytes=pb.UInt64Value(value=info.used_bytes),
+        inodes_used=None if info.inodes_used is None else pb.UInt64Value(value=info.inodes_used),
     )  # fmt: skip
 
 

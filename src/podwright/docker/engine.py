@@ -59,7 +59,7 @@ class Engine:
 
     async def connect(self) -> None:
         """Agree on an API version. Again after a restart of the engine does no harm. Raises EngineTooOld."""
-        said = await self._decoded("GET", "/version", _Ping)
+        said = _decode(await self._whole("GET", "/version", None), _Ping, "GET /version")
         newest, oldest = _version(said.api_version), _version(said.min_api_version)
         chosen = min(newest, NEWEST_API)
         if chosen < OLDEST_API or chosen < oldest:
@@ -70,27 +70,29 @@ class Engine:
         self.version, self.api_version = said.version, chosen
         self._prefix = f"/v{_text(chosen)}"
 
-    async def get(self, path: str, answer: type[T], query: Query | None = None) -> T:
+    async def get(
+        self, path: str, answer: type[T], query: Query | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> T:
         """GET, its JSON as `answer`, a msgspec type."""
-        return await self._decoded("GET", self._prefix + path, answer, query)
+        return _decode(await self._whole("GET", self._prefix + path, query, headers=headers), answer, f"GET {path}")
 
     async def post(
         self, path: str, answer: type[T], body: object = None, query: Query | None = None, *,
         timeout_s: float | None = None,
     ) -> T:  # fmt: skip
         """POST of JSON, its JSON as `answer`. `timeout_s` in place of the usual one; 0: as long as it takes."""
-        data = await self._whole("POST", self._prefix + path, query, body, timeout_s)
+        data = await self._whole("POST", self._prefix + path, query, body=body, timeout_s=timeout_s)
         return _decode(data, answer, f"POST {path}")
 
     async def do(
         self, method: str, path: str, body: object = None, query: Query | None = None, *, timeout_s: float | None = None
     ) -> None:
         """A request whose answer says nothing but that it was done. "Not modified" (304) is success: it was done."""
-        await self._whole(method, self._prefix + path, query, body, timeout_s)
+        await self._whole(method, self._prefix + path, query, body=body, timeout_s=timeout_s)
 
     async def read(self, path: str, query: Query | None = None) -> bytes:
         """GET of what is not JSON, at most `ANSWER_LIMIT_BYTES`."""
-        return await self._whole("GET", self._prefix + path, query, None, None)
+        return await self._whole("GET", self._prefix + path, query)
 
     @asynccontextmanager
     async def stream(
@@ -109,15 +111,13 @@ class Engine:
         """POST that turns the connection into the streams of a process (attach, exec start). The caller closes it."""
         return await hijack(self._socket, _target(self._prefix + path, query), msgspec.json.encode(body))
 
-    async def _decoded(self, method: str, path: str, answer: type[T], query: Query | None = None) -> T:
-        return _decode(await self._whole(method, path, query, None, None), answer, f"{method} {path}")
-
     async def _whole(
-        self, method: str, path: str, query: Query | None, body: object, timeout_s: float | None
-    ) -> bytes:
+        self, method: str, path: str, query: Query | None, *, body: object = None,
+        headers: Mapping[str, str] | None = None, timeout_s: float | None = None,
+    ) -> bytes:  # fmt: skip
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         data = None if body is None else msgspec.json.encode(body)
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = headers if data is None else {"Content-Type": "application/json", **(headers or {})}
         try:
             async with asyncio.timeout(limit_s or None):
                 async with self._opened(method, path, query, data, headers, None) as response:

@@ -81,8 +81,8 @@ async def _negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         ("Host", "docker"), ("Connection", "Upgrade"), ("Upgrade", "tcp"),
         ("Content-Type", "application/json"), ("Content-Length", str(len(body))),
     ]  # fmt: skip
-    for event in (h11.Request(method="POST", target=target, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-        writer.write(wire.send(event) or b"")
+    for part in (h11.Request(method="POST", target=target, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+        writer.write(wire.send(part) or b"")
     await writer.drain()
     status, words = 0, b""
     while True:

@@ -12,12 +12,15 @@ from podwright.snapshot.base import LayerStore
 
 @dataclass(frozen=True)
 class FsInfo:
-    """One file system. `used_bytes` counts blobs and unpacked layers, each once however many images share it."""
+    """One file system. `used_bytes` counts blobs and unpacked layers, each once however many images share it.
+
+    `inodes_used` is None where whoever keeps the images doesn't tell.
+    """
 
     timestamp_ns: int
     mountpoint: Path
     used_bytes: int
-    inodes_used: int
+    inodes_used: int | None
 
 
 class FsAccount:

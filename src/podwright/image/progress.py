@@ -83,6 +83,10 @@ class PullTracker:
         layer = self.state.layers[at]
         self._set_layer(at, replace(layer, bytes_done=max(0, min(layer.bytes_done + count, layer.bytes_total))))
 
+    def show(self, layers: tuple[LayerProgress, ...]) -> None:
+        """All layers as they are now; for whoever is told of them rather than moving their bytes."""
+        self._set(layers=layers)
+
     def finish(self, error: str = "") -> None:
         self._set(finished=True, error=error)
 

@@ -6,12 +6,11 @@ nothing about who may use it. Calls with the same reference and the same credent
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from podwright.base.errors import InvalidArgument, PodwrightError
-from podwright.base.log import get_logger, log_context
+from podwright.base.errors import InvalidArgument
+from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks
 from podwright.content.ingest import DigestMismatch, Ingest
 from podwright.content.store import ContentStore
@@ -22,6 +21,7 @@ from podwright.image.model import ImageRecord
 from podwright.image.progress import ProgressBoard, PullTracker
 from podwright.image.settings import Settings
 from podwright.image.store import Names
+from podwright.image.tracked import tracked
 from podwright.oci.digest import Digest, is_digest
 from podwright.oci.image import MANIFEST_LIMIT_BYTES, Descriptor, Index, Manifest, parse_manifest
 from podwright.oci.platform import Platform, choose
@@ -79,26 +79,13 @@ class Puller:
         return await self._pulls.join(key, f"pull {reference}", lambda: self._tracked(reference, credentials))
 
     async def _tracked(self, reference: Reference, credentials: Credentials | None) -> ImageRecord:
-        tracker = self._board.begin(str(reference))
-        reporter = self._tasks.start(tracker.report(self._settings.progress_log_interval_s), name="report")
-        try:
-            with log_context(image=str(reference)), self._collector.lease() as lease:
-                record = await self._pull(reference, credentials, lease, tracker)
-        except PodwrightError as error:
-            log.warning("pull failed", image=str(reference), error=str(error))
-            tracker.finish(str(error))
-            raise
-        except BaseException as error:
-            tracker.finish(f"the pull was broken off ({type(error).__name__})")
-            raise
-        else:
-            tracker.finish()
-            seconds = round(time.monotonic() - tracker.started, 2)
-            log.info("pulled", image=str(reference), id=record.id, bytes=tracker.state.bytes_total, seconds=seconds)
-            return record
-        finally:
-            reporter.cancel()
-            self._board.end(tracker)
+        async def work(tracker: PullTracker) -> ImageRecord:
+            with self._collector.lease() as lease:
+                return await self._pull(reference, credentials, lease, tracker)
+
+        return await tracked(
+            reference, work, board=self._board, tasks=self._tasks, log_interval_s=self._settings.progress_log_interval_s
+        )
 
     async def _pull(
         self, reference: Reference, credentials: Credentials | None, lease: Lease, tracker: PullTracker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import time
 from collections.abc import Collection, Sequence
@@ -14,6 +13,7 @@ from podwright.base.errors import InvalidArgument, NotFound
 from podwright.base.ids import PrefixIndex
 from podwright.base.log import get_logger
 from podwright.image.model import ImageRecord
+from podwright.image.pins import Pins
 from podwright.oci.digest import Digest
 from podwright.oci.reference import parse_reference
 from podwright.state.store import Store
@@ -38,7 +38,7 @@ class ImageStore:
     def __init__(self, store: Store, pinned: Sequence[str] = ()) -> None:
         self._store = store
         self._table = store.table("images", ImageRecord, durable=True)
-        self._pinned = [_normalised(pattern) for pattern in pinned]
+        self._pinned = Pins(pinned)
         self._ids = PrefixIndex("image")
         self._by_name: dict[str, Digest] = {}
         self.generation = 0
@@ -75,11 +75,7 @@ class ImageStore:
             return None
 
     def _dressed(self, record: ImageRecord) -> ImageRecord:
-        return msgspec.structs.replace(record, pinned=True) if self._is_pinned(record) else record
-
-    def _is_pinned(self, record: ImageRecord) -> bool:
-        names = [*record.repo_tags, *record.repo_digests, record.id]
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._pinned for name in names)
+        return msgspec.structs.replace(record, pinned=True) if self._pinned.cover(record) else record
 
     def list(self) -> list[ImageRecord]:
         """All images."""
@@ -134,14 +130,3 @@ class ImageStore:
 
     def __len__(self) -> int:
         return len(self._table)
-
-
-def _normalised(pattern: str) -> str:
-    """A pattern without wildcards means what it means in a pull: `busybox` pins docker.io/library/busybox:latest."""
-    if any(letter in pattern for letter in "*?["):
-        return pattern
-    try:
-        reference = parse_reference(pattern)
-    except InvalidArgument:
-        return pattern
-    return reference.with_digest(reference.digest) if reference.digest else reference.tagged

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 
 log = get_logger(__name__)
-_DOCKER_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _ERROR_LIMIT_BYTES = 64 * 1024
 
 
@@ -118,12 +117,9 @@ def _as_plain(endpoint: Endpoint) -> Endpoint:
 
 
 def _are_for(credentials: Credentials, endpoint: Endpoint, domain: str) -> bool:
-    address = credentials.server_address.strip()
-    if not address:
+    host = credentials.host
+    if not host:
         return endpoint.is_upstream
-    host = urlsplit(address if "://" in address else f"//{address}").netloc.rpartition("@")[2].lower()
-    if host in _DOCKER_HOSTS:
-        host = "docker.io"
     return host == endpoint.host.lower() or (endpoint.is_upstream and host == domain.lower())
 
 

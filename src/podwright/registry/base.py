@@ -7,9 +7,12 @@ import binascii
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from podwright.base.errors import InvalidArgument, NotFound, PrefixedError, ResourceExhausted, Unauthenticated
 from podwright.oci.image import Descriptor
+
+_DOCKER_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,15 @@ class Credentials:
     @property
     def empty(self) -> bool:
         return not (self.username or self.password or self.identity_token or self.registry_token)
+
+    @property
+    def host(self) -> str:
+        """The registry of `server_address`, as references name it ("docker.io", "host:port"); "" for the image's own."""
+        address = self.server_address.strip()
+        if not address:
+            return ""
+        host = urlsplit(address if "://" in address else f"//{address}").netloc.rpartition("@")[2].lower()
+        return "docker.io" if host in _DOCKER_HOSTS else host
 
     @property
     def fingerprint(self) -> str:

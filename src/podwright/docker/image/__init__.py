@@ -1,0 +1,1 @@
+"""Images that a Docker Engine keeps, as the rest of the house knows images."""

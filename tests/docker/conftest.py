@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from podwright.docker.engine import Engine
+from podwright.docker.image.service import DockerImages
+from podwright.image.settings import Settings
+from podwright.registry.base import Settings as RegistrySettings
 from tests.support.dockerd import Dockerd, running_dockerd
+from tests.support.registry import Registry, running_registry
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +25,34 @@ def dockerd(shared_dockerd: Dockerd) -> Iterator[Dockerd]:
     """The engine, without containers and images before and after."""
     yield shared_dockerd
     shared_dockerd.remove_all()
+
+
+@pytest.fixture
+async def engine(dockerd: Dockerd) -> AsyncIterator[Engine]:
+    client = Engine(dockerd.socket)
+    await client.connect()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def images(engine: Engine) -> AsyncIterator[DockerImages]:
+    """The engine's images, on a node without credentials of its own. A pull that brings nothing ends after 2 s."""
+    opened = DockerImages(
+        engine, Settings(pinned=("*/pinned:*",)), RegistrySettings(auth_files=(), progress_timeout_s=2)
+    )
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One that wants alice's password."""
+    with running_registry(tmp_path_factory.mktemp("private"), password="hunter2") as server:
+        yield server

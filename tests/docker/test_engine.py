@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from podwright.docker.engine import Engine
 from tests.support.dockerd import Dockerd
 

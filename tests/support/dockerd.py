@@ -159,11 +159,17 @@ class Dockerd:
         return [each["Id"] for each in self.request("GET", "/images/json")[1]]
 
     def remove_all(self) -> None:
-        """Every container and image."""
+        """Every container and image, and the parent of the containers' cgroups, which Docker makes and leaves."""
         for container in self.container_ids():
             self.request("DELETE", f"/containers/{container}", force="1", v="1")
         for image in self.image_ids():
             self.request("DELETE", f"/images/{image}", force="1")
+        self._remove_cgroups()
+
+    def _remove_cgroups(self) -> None:
+        for hierarchy in Path("/sys/fs/cgroup").iterdir():
+            for directory, _, _ in os.walk(hierarchy / self.cgroup_parent.lstrip("/"), topdown=False):
+                os.rmdir(directory)
 
     def _processes(self) -> set[int]:
         """What runs on this engine's behalf: its containers, by their cgroups, and whatever names its directory."""
@@ -186,8 +192,7 @@ class Dockerd:
             self.stop()
         _kill_all(self._processes)
         unmount_tree(self.directory)
-        for hierarchy in Path("/sys/fs/cgroup").iterdir():
-            _remove_cgroups(hierarchy / self.cgroup_parent.lstrip("/"))
+        self._remove_cgroups()
         shutil.rmtree(self.directory)
 
 
@@ -211,17 +216,8 @@ def _kill_all(processes: Callable[[], set[int]]) -> None:
         time.sleep(0.05)  # noqa: TID251 - no event loop here
 
 
-def _remove_cgroups(top: Path) -> None:
-    """Docker makes the parent of its containers' cgroups, and leaves it."""
-    if top.is_dir():
-        for directory, _, _ in os.walk(top, topdown=False):
-            os.rmdir(directory)
-
-
 @contextmanager
-def running_dockerd(
-    directory: Path, *, live_restore: bool = True, options: Sequence[str] = ()
-) -> Iterator[Dockerd]:
+def running_dockerd(directory: Path, *, live_restore: bool = True, options: Sequence[str] = ()) -> Iterator[Dockerd]:
     """An engine that runs, and is gone without a trace at the end."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")

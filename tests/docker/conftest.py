@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,13 @@ def dockerd(shared_dockerd: Dockerd) -> Iterator[Dockerd]:
     """The engine, without containers and images before and after."""
     yield shared_dockerd
     shared_dockerd.remove_all()
+
+
+@pytest.fixture
+def own_dockerd(tmp_path: Path) -> Iterator[Dockerd]:
+    """An engine for one test alone, which may stop, kill and start it."""
+    with running_dockerd(tmp_path / "dockerd") as docker:
+        yield docker
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.support.registry import Registry, push_image, push_index
 
 
 async def test_an_image_has_one_id_by_whatever_name(images: DockerImages, registry: Registry) -> None:
-    """cri-dockerd puts docker:// and docker-pullable:// before ids: the kubelet's garbage collection then knows none."""
+    """cri-dockerd puts docker:// and docker-pullable:// before ids, which the kubelet then takes for other images."""
     repository = names.unique("app")
     pushed = push_image(registry, repository, "v1", [marker("one"), marker("two")])
     push_image(registry, f"{repository}/copy", "other", [marker("one"), marker("two")])

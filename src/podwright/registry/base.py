@@ -77,7 +77,7 @@ class Credentials:
 
     @property
     def host(self) -> str:
-        """The registry of `server_address`, as references name it ("docker.io", "host:port"); "" for the image's own."""
+        """The registry of `server_address`, as references name it ("docker.io", "host:port"); "": the image's own."""
         address = self.server_address.strip()
         if not address:
             return ""

@@ -110,7 +110,7 @@ async def test_a_stream_is_left_when_its_block_is(engine: Engine, dockerd: Docke
 
 async def test_nobody_answers(tmp_path: Path) -> None:
     engine = Engine(tmp_path / "docker.sock")
-    with pytest.raises(EngineUnavailable, match="no Docker Engine answers at .*No such file"):
+    with pytest.raises(EngineUnavailable, match=r"no Docker Engine answers at .*No such file"):
         await engine.connect()
     with pytest.raises(EngineUnavailable, match="No such file"):
         await engine.hijack("/exec/x/start", {})

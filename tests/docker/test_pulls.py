@@ -79,7 +79,7 @@ async def test_no_such_image(images: DockerImages, registry: Registry) -> None:
 
 async def test_no_registry(images: DockerImages) -> None:
     """The kubelet knows it by its first word."""
-    with pytest.raises(RegistryUnavailable, match="^RegistryUnavailable: Docker can't pull .*refused"):
+    with pytest.raises(RegistryUnavailable, match=r"^RegistryUnavailable: Docker can't pull .*refused"):
         await images.pull(f"127.0.0.1:{names.free_port()}/app:v1")
 
 
@@ -95,8 +95,8 @@ def answering(path: str, status: int, code: str) -> object:
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (429, "TOOMANYREQUESTS", ResourceExhausted), (403, "DENIED", Unauthenticated), (503, "UNAVAILABLE", RegistryUnavailable),
-        (404, "MANIFEST_UNKNOWN", NotFound), (500, "UNKNOWN", RegistryUnavailable),
+        (429, "TOOMANYREQUESTS", ResourceExhausted), (403, "DENIED", Unauthenticated), (404, "MANIFEST_UNKNOWN", NotFound),
+        (503, "UNAVAILABLE", RegistryUnavailable), (500, "UNKNOWN", RegistryUnavailable),
     ],
 )  # fmt: skip
 async def test_what_registries_refuse(images: DockerImages, status: int, code: str, kind: type[Exception]) -> None:
@@ -123,7 +123,7 @@ class Gate:
     def __init__(self, fake: FakeRegistry) -> None:
         self._fake = fake
         self.open, self.asked, self.left = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        fake.faults.append(self)  # type: ignore[arg-type]
+        fake.faults.append(self)
 
     async def __call__(self, request: web.Request) -> Answer:
         data = self._fake.blobs.get(request.path.rpartition("/")[2], b"")

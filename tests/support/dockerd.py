@@ -173,7 +173,7 @@ class Dockerd:
 
     def _processes(self) -> set[int]:
         """What runs on this engine's behalf: its containers, by their cgroups, and whatever names its directory."""
-        found = set()
+        found: set[int] = set()
         for file in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}/**/cgroup.procs"):
             found.update(map(int, file.read_text().split()))
         mark = f"{self.directory}/".encode()

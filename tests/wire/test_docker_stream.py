@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def test_any_cut_gives_the_same(sent: list[tuple[Stream, bytes]], cuts: list[int
     data = b"".join(encode_frame(stream, content) for stream, content in sent)
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     reader, found, current = FrameReader(), [], b""
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         for piece in reader.feed(data[start:end]):
             current += piece.data
             if piece.ends:

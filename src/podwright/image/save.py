@@ -16,7 +16,7 @@ from podwright.base.errors import AlreadyExists, FailedPrecondition, InvalidArgu
 from podwright.base.files import disk_error, fsync_directory, remove_tree
 from podwright.base.ids import random_suffix
 from podwright.content.store import ContentStore
-from podwright.image.load import IMAGE_NAME, REF_NAME, blob_name
+from podwright.image.contents import IMAGE_NAME, REF_NAME, blob_name
 from podwright.image.model import ImageRecord
 from podwright.oci.digest import Digest, digest_hex
 from podwright.oci.image import MANIFEST_LIMIT_BYTES, OCI_INDEX, Descriptor, Manifest, parse_manifest

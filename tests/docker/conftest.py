@@ -44,12 +44,13 @@ async def engine(dockerd: Dockerd) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
-async def images(engine: Engine) -> AsyncIterator[DockerImages]:
+async def images(engine: Engine, tmp_path: Path) -> AsyncIterator[DockerImages]:
     """The engine's images, on a node without credentials of its own. A pull that brings nothing ends after 2 s."""
-    opened = DockerImages(
-        engine, Settings(pinned=("*/pinned:*",)), RegistrySettings(auth_files=(), progress_timeout_s=2)
-    )
+    registry = RegistrySettings(auth_files=(), progress_timeout_s=2)
+    opened = DockerImages(engine, Settings(pinned=("*/pinned:*",)), registry, tmp_path / "spool")
+    await opened.recover()
     yield opened
+    assert list((tmp_path / "spool").iterdir()) == []
     await opened.close()
 
 

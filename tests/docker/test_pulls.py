@@ -65,7 +65,7 @@ async def test_the_nodes_own_credentials(engine: Engine, private_registry: Regis
     auth = base64.b64encode(b"alice:hunter2").decode()
     (tmp_path / "auth.json").write_text(json.dumps({"auths": {private_registry.address: {"auth": auth}}}))
     pushed = push_image(private_registry, names.unique("secret"), "v1", [marker("node")])
-    images = DockerImages(engine, Settings(), RegistrySettings(auth_files=(tmp_path / "auth.json",)))
+    images = DockerImages(engine, Settings(), RegistrySettings(auth_files=(tmp_path / "auth.json",)), tmp_path)
     assert (await images.pull(private_registry.reference(pushed.repository, "v1"))).id == pushed.config_digest
     await images.close()
 
@@ -95,8 +95,9 @@ def answering(path: str, status: int, code: str) -> object:
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (429, "TOOMANYREQUESTS", ResourceExhausted), (403, "DENIED", Unauthenticated), (404, "MANIFEST_UNKNOWN", NotFound),
-        (503, "UNAVAILABLE", RegistryUnavailable), (500, "UNKNOWN", RegistryUnavailable),
+        (429, "TOOMANYREQUESTS", ResourceExhausted), (403, "DENIED", Unauthenticated),
+        (404, "MANIFEST_UNKNOWN", NotFound), (503, "UNAVAILABLE", RegistryUnavailable),
+        (500, "UNKNOWN", RegistryUnavailable),
     ],
 )  # fmt: skip
 async def test_what_registries_refuse(images: DockerImages, status: int, code: str, kind: type[Exception]) -> None:
@@ -198,10 +199,10 @@ async def test_a_pull_that_brings_nothing_ends(images: DockerImages) -> None:
             await images.pull(serve_image(fake, image))
 
 
-async def test_an_engine_that_goes_away(own_dockerd: Dockerd) -> None:
+async def test_an_engine_that_goes_away(own_dockerd: Dockerd, tmp_path: Path) -> None:
     engine = Engine(own_dockerd.socket)
     await engine.connect()
-    images = DockerImages(engine, Settings(), RegistrySettings(auth_files=()))
+    images = DockerImages(engine, Settings(), RegistrySettings(auth_files=()), tmp_path)
     async with fake_registry() as fake:
         gate = Gate(fake)
         name = serve_image(fake, make_image("app", "v1", [marker("restart", 400_000)], compression=""))

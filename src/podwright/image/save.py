@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,7 +30,8 @@ _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 class _Writer(Protocol):
     def data(self, name: str, data: bytes) -> None: ...
 
-    def file(self, name: str, source: Path) -> None: ...
+    def file(self, name: str, fd: int) -> None:
+        """The whole file behind a descriptor, which is closed."""
 
 
 class _TarWriter:
@@ -41,9 +43,9 @@ class _TarWriter:
     def data(self, name: str, data: bytes) -> None:
         self._tar.addfile(_header(name, len(data)), io.BytesIO(data))
 
-    def file(self, name: str, source: Path) -> None:
-        with source.open("rb") as file:
-            self._tar.addfile(_header(name, os.fstat(file.fileno()).st_size), file)
+    def file(self, name: str, fd: int) -> None:
+        with os.fdopen(fd, "rb") as file:
+            self._tar.addfile(_header(name, os.fstat(fd).st_size), file)
 
 
 class _DirectoryWriter:
@@ -53,9 +55,9 @@ class _DirectoryWriter:
     def data(self, name: str, data: bytes) -> None:
         self._place(name).write_bytes(data)
 
-    def file(self, name: str, source: Path) -> None:
-        with source.open("rb") as reading, self._place(name).open("wb") as writing:
-            while os.sendfile(writing.fileno(), reading.fileno(), None, 1 << 30):
+    def file(self, name: str, fd: int) -> None:
+        with os.fdopen(fd, "rb"), self._place(name).open("wb") as writing:
+            while os.sendfile(writing.fileno(), fd, None, 1 << 30):
                 pass
 
     def _place(self, name: str) -> Path:
@@ -64,57 +66,72 @@ class _DirectoryWriter:
         return path
 
 
+@dataclass(frozen=True)
+class SavedImage:
+    """An image to write. `open` gives a descriptor of one of its blobs, at its first byte; `document`: its manifest."""
+
+    tags: Sequence[str]
+    digest: Digest
+    document: bytes
+    manifest: Manifest
+    open: Callable[[Digest], int]
+
+
 def save_images(content: ContentStore, records: Sequence[tuple[str, ImageRecord]], path: Path, form: Format) -> None:
     """Write images, each with the name it was asked for, to a new archive at `path`. Blocks: call it in a thread.
 
     Raises FailedPrecondition when layers were not kept, AlreadyExists, NotFound, ResourceExhausted.
     """
-    images = [(asked, record, _manifest(content, record)) for asked, record in records]
-    for asked, record, manifest in images:
-        _check_kept(asked, record, manifest)
+    images = [_stored(content, asked, record) for asked, record in records]
+    write_archive(images, path, form)
+
+
+def write_archive(images: Sequence[SavedImage], path: Path, form: Format) -> None:
+    """Write images to a new archive at `path`. Blocks. Raises AlreadyExists, NotFound, ResourceExhausted."""
     try:
         with _new_archive(path, form) as writer:
-            (_write_docker if form == "docker" else _write_oci)(content, images, writer)
+            (_write_docker if form == "docker" else _write_oci)(images, writer)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise NotFound(f"can't write {path}: {error.strerror}") from error
         raise disk_error(error, path) from error
 
 
-_Image = tuple[str, ImageRecord, Manifest]
-
-
-def _write_oci(content: ContentStore, images: Sequence[_Image], writer: _Writer) -> None:
+def _write_oci(images: Sequence[SavedImage], writer: _Writer) -> None:
     """OCI image-spec, image-layout.md. containerd reads its own annotation, everybody else the specification's."""
     entries = []
     written: set[Digest] = set()
     writer.data("oci-layout", _LAYOUT)
-    for asked, record, manifest in images:
-        for name in _tags(asked, record) or [""]:
+    for image in images:
+        manifest = image.manifest
+        for name in image.tags or [""]:
             notes = {IMAGE_NAME: name, REF_NAME: name} if name else {}
-            entry = {"mediaType": manifest.media_type, "digest": record.manifest, "size": record.blobs[record.manifest]}
+            entry = {"mediaType": manifest.media_type, "digest": image.digest, "size": len(image.document)}
             entries.append(entry | ({"annotations": notes} if notes else {}))
-        for digest in (record.manifest, manifest.config.digest, *(layer.digest for layer in manifest.layers)):
+        if image.digest not in written:
+            writer.data(blob_name(image.digest), image.document)
+        for digest in (manifest.config.digest, *(layer.digest for layer in manifest.layers)):
             if digest not in written:
-                written.add(digest)
-                writer.file(blob_name(digest), content.path(digest))
+                writer.file(blob_name(digest), image.open(digest))
+            written.update((digest, image.digest))
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     writer.data("index.json", msgspec.json.encode(index))
 
 
-def _write_docker(content: ContentStore, images: Sequence[_Image], writer: _Writer) -> None:
+def _write_docker(images: Sequence[SavedImage], writer: _Writer) -> None:
     """What `docker load` takes. Layers stay compressed; Docker, podman and skopeo look at their first bytes."""
     entries = []
     written: set[str] = set()
-    for asked, record, manifest in images:
+    for image in images:
+        manifest = image.manifest
         config = f"{digest_hex(manifest.config.digest)}.json"
         layers = [_layer_file(layer) for layer in manifest.layers]
-        entries.append({"Config": config, "RepoTags": _tags(asked, record) or None, "Layers": layers})
+        entries.append({"Config": config, "RepoTags": list(image.tags) or None, "Layers": layers})
         files = dict(zip([config, *layers], [manifest.config, *manifest.layers], strict=True))
         for name, descriptor in files.items():
             if name not in written:
                 written.add(name)
-                writer.file(name, content.path(descriptor.digest))
+                writer.file(name, image.open(descriptor.digest))
     writer.data("manifest.json", msgspec.json.encode(entries))
 
 
@@ -124,7 +141,7 @@ def _layer_file(layer: Descriptor) -> str:
     return digest_hex(layer.digest) + ending
 
 
-def _tags(asked: str, record: ImageRecord) -> list[str]:
+def tags_to_save(asked: str, record: ImageRecord) -> list[str]:
     """Asked for by a tag: that tag. By id or digest: all tags."""
     try:
         tagged = parse_reference(asked).tagged
@@ -133,20 +150,22 @@ def _tags(asked: str, record: ImageRecord) -> list[str]:
     return [tagged] if tagged in record.repo_tags else list(record.repo_tags)
 
 
-def _manifest(content: ContentStore, record: ImageRecord) -> Manifest:
-    manifest = parse_manifest(content.read(record.manifest, limit_bytes=MANIFEST_LIMIT_BYTES))
+def _stored(content: ContentStore, asked: str, record: ImageRecord) -> SavedImage:
+    document = content.read(record.manifest, limit_bytes=MANIFEST_LIMIT_BYTES)
+    manifest = parse_manifest(document)
     if not isinstance(manifest, Manifest):
         raise FailedPrecondition(f"image {record.id}: its manifest is an index")
-    return manifest
-
-
-def _check_kept(asked: str, record: ImageRecord, manifest: Manifest) -> None:
     missing = [layer.digest for layer in manifest.layers if layer.digest not in record.blobs]
     if missing:
         raise FailedPrecondition(
             f"image {asked}: {len(missing)} of its layers' blobs are not kept on this node "
             "(image.discard_unpacked_layers, or the same layer came with another image), so it can't be saved"
         )
+
+    def open_blob(digest: Digest) -> int:
+        return os.open(content.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+
+    return SavedImage(tags_to_save(asked, record), record.manifest, document, manifest, open_blob)
 
 
 @contextmanager

@@ -61,6 +61,11 @@ class Layout:
         return self.root / "trash"
 
     @property
+    def spool(self) -> Path:
+        """Image archives on their way to or from a Docker Engine; emptied at start."""
+        return self.root / "spool"
+
+    @property
     def checkpoints(self) -> Path:
         """What checkpoints under way have on disk; `container/checkpoint/` owns the inside."""
         return self.root / "checkpoints"

@@ -13,16 +13,32 @@ import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
+from tests.support import names
+from tests.support.command_line import CommandLine
 from tests.support.daemon import Daemon, container_config, serving
 from tests.support.images import refusal
+from tests.support.remote import check_attach, check_exec_in_a_terminal
 
 pytestmark = pytest.mark.root
 
 ECHO_HTTP = r"while true; do printf 'HTTP/1.0 200 OK\r\n\r\nfrom the sentry\n' | nc -l -p 8080 >/dev/null; done"
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with serving(Daemon(tmp_path_factory.mktemp("d"), runtime="crun")) as server:
+        server.remove_pod(server.run_pod())  # the bridge is there from now on
+        yield server
+
+
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(shared: Daemon) -> Iterator[Daemon]:
+    yield shared
+    shared.clear_pods()
+
+
+@pytest.fixture
+def restarting(tmp_path: Path) -> Iterator[Daemon]:
     with serving(Daemon(tmp_path, runtime="crun")) as server:
         yield server
 
@@ -41,8 +57,9 @@ def sentry_of(daemon: Daemon, pod: str) -> int:
     return int(json.loads(state.read_bytes())["sandbox"]["pid"])
 
 
-def test_a_pod_in_one_sentry(reaped: None, daemon: Daemon) -> None:
+def test_a_pod_in_one_sentry(reaped: None, restarting: Daemon) -> None:
     """Two containers, their logs, exit codes, exec, network, and a restart of the daemon between."""
+    daemon = restarting
     handlers = {h.name for h in daemon.runtime.Status(pb.StatusRequest()).runtime_handlers}
     assert handlers == {"", "crun", "runc", "runsc"}
     pod = daemon.run_pod(handler="runsc")
@@ -97,6 +114,118 @@ def test_an_exec_that_takes_too_long(daemon: Daemon) -> None:
     code, _ = refusal(lambda: daemon.exec(container, "sh", "-c", "sleep 4321 & sleep 4321", timeout=1))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert b"4321" not in daemon.exec(container, "ps").stdout
+
+
+BUSY = "i=0; while :; do i=$((i+1)); [ $((i % 20000)) = 0 ] && sleep 0.02; done"
+
+
+def stats(daemon: Daemon, container: str) -> pb.ContainerStats:
+    found = daemon.runtime.ContainerStats(pb.ContainerStatsRequest(container_id=container)).stats
+    assert isinstance(found, pb.ContainerStats)
+    return found
+
+
+def test_statistics(daemon: Daemon) -> None:
+    """The sentry knows whose processor time it is; whose memory, only where one container has all of it."""
+    pod = daemon.run_pod(handler="runsc")
+    busy = daemon.run_container(pod, "sh", "-c", BUSY, name="busy")
+    first = stats(daemon, busy)
+    assert first.memory.usage_bytes.value > 1 << 20
+    assert first.memory.working_set_bytes.value == first.memory.usage_bytes.value
+    idle = daemon.run_container(pod, "sleep", "1000", name="idle")
+    daemon.wait_until(lambda: stats(daemon, busy).cpu.usage_core_nano_seconds.value > 200_000_000)
+    daemon.wait_until(lambda: stats(daemon, busy).cpu.usage_nano_cores.value > 1_000_000)
+    assert stats(daemon, busy).cpu.usage_core_nano_seconds.value > first.cpu.usage_core_nano_seconds.value
+    assert stats(daemon, idle).cpu.usage_core_nano_seconds.value < 100_000_000
+    assert not stats(daemon, idle).memory.HasField("usage_bytes"), "left out, not 0"
+    of_pod = daemon.runtime.PodSandboxStats(pb.PodSandboxStatsRequest(pod_sandbox_id=pod)).stats
+    assert {each.attributes.id for each in of_pod.linux.containers if each.cpu.usage_core_nano_seconds.value} >= {busy}
+    assert of_pod.linux.memory.usage_bytes.value > 10 << 20, "with the sentry itself"
+
+
+def test_limits_are_the_pods(daemon: Daemon) -> None:
+    """A kubelet has sized the pod's cgroup before it asks for the container's: noted. Else nothing is changed."""
+    more = pb.LinuxContainerResources(memory_limit_in_bytes=256 << 20, cpu_quota=50000, cpu_period=100000)
+    ours = daemon.run_container(daemon.run_pod("ours", handler="runsc"), "sleep", "1000")
+    code, words = refusal(lambda: update(daemon, ours, more))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "UpdatePodSandboxResources" in words
+    parent = names.cgroup()
+    made = [Path(f"/sys/fs/cgroup/{controller}{parent}") for controller in os.listdir("/sys/fs/cgroup")]
+    for directory in made:
+        directory.mkdir()
+    try:
+        theirs = daemon.run_container(daemon.run_pod(handler="runsc", cgroup_parent=parent), "sleep", "1000")
+        update(daemon, theirs, more)
+        assert daemon.status(theirs).resources.linux == more
+        cpus = pb.LinuxContainerResources(cpuset_cpus="0")
+        code, words = refusal(lambda: update(daemon, theirs, cpus))
+        assert code == grpc.StatusCode.FAILED_PRECONDITION
+        assert "only memory, CPU shares and CPU quota" in words
+    finally:
+        for pod in daemon.pods():
+            daemon.remove_pod(pod.id)
+        for directory in made:
+            directory.rmdir()
+
+
+def update(daemon: Daemon, container: str, resources: pb.LinuxContainerResources) -> None:
+    request = pb.UpdateContainerResourcesRequest(container_id=container, linux=resources)
+    daemon.runtime.UpdateContainerResources(request)
+
+
+def test_checkpoints_are_refused(daemon: Daemon, tmp_path: Path) -> None:
+    """runsc's would end the pod; it goes on."""
+    container = daemon.run_container(daemon.run_pod(handler="runsc"), "sleep", "1000")
+    request = pb.CheckpointContainerRequest(container_id=container, location=str(tmp_path / "c.tar"))
+    code, words = refusal(lambda: daemon.runtime.CheckpointContainer(request))
+    assert code == grpc.StatusCode.UNIMPLEMENTED
+    assert "ends the sentry" in words
+    assert not (tmp_path / "c.tar").exists()
+    assert daemon.exec(container, "echo", "here").stdout == b"here\n"
+
+
+def test_streams(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exec in a terminal and attach; without one, and ports, are test_side_by_side's."""
+    with serving(Daemon(tmp_path, runtime="runsc")) as daemon:
+        podwright = CommandLine(daemon.socket, capfd, monkeypatch)
+        for check in (check_exec_in_a_terminal, check_attach):
+            directory = tmp_path / check.__name__
+            directory.mkdir()
+            check(podwright, directory)
+
+
+PLATFORMS = """
+[monitor]
+create_timeout_s = 5
+[runtime.handlers.ptrace]
+path = "runsc"
+options = ["--platform=ptrace"]
+[runtime.handlers.systrap]
+path = "runsc"
+options = ["--platform=systrap"]
+[runtime.handlers.kvm]
+path = "runsc"
+options = ["--platform=kvm"]
+"""
+
+
+def test_platforms(tmp_path: Path) -> None:
+    """An option chooses one. What runsc or the machine doesn't have is an error, and leaves nothing: no sentry that
+    hangs in a KVM that only looks like one."""
+    with serving(Daemon(tmp_path, runtime="crun", config=PLATFORMS)) as daemon:
+        platforms = {"ptrace"}
+        for name in ("ptrace", "systrap", "kvm"):
+            try:
+                container = daemon.run_container(daemon.run_pod(name, handler=name), "sleep", "1000")
+            except grpc.RpcError as error:
+                said = {"systrap": "unknown platform: systrap", "kvm": ""}[name]
+                assert said in str(error)  # noqa: PT017 - what fails depends on runsc's version, and on the machine
+                continue
+            platforms.add(name)
+            assert daemon.exec(container, "echo", "here").stdout == b"here\n"
+        assert len(daemon.pods()) == len(platforms), "none of a pod that failed is left"
+        daemon.clear_pods()
 
 
 def test_the_hosts_namespaces_are_not_to_be_had(daemon: Daemon) -> None:

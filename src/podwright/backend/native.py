@@ -40,6 +40,7 @@ from podwright.sandbox.pause import Pause
 from podwright.sandbox.port_forward import forward_port, require_forwardable
 from podwright.sandbox.remove import remove_sandbox
 from podwright.sandbox.run import run_sandbox
+from podwright.sandbox.size import sized_by_client
 from podwright.sandbox.stats import PodStats, PodStatsReader
 from podwright.sandbox.stop import stop_sandbox
 from podwright.sandbox.update import update_sandbox
@@ -238,7 +239,9 @@ class NativeBackend:
     ) -> None:
         stage("NRI plugins")
         resources = await reviewed_update(self._containers, container, asked)
-        await update_container(self._containers, container, resources, annotations, stage)
+        sandbox = self._pods.sandboxes.find(container.record.sandbox_id)
+        sized = sized_by_client(self._pods.cgroups, sandbox)
+        await update_container(self._containers, container, resources, annotations, stage, pod_is_sized=sized)
         await self._containers.plugins.after(Event.POST_UPDATE_CONTAINER, container.id)
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_s: float | None) -> ExecResult:

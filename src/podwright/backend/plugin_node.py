@@ -27,6 +27,7 @@ from podwright.oci.runtime_spec import LinuxResources, StoredSpec
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
 from podwright.sandbox.facts import sandbox_facts
 from podwright.sandbox.model import Sandbox
+from podwright.sandbox.size import sized_by_client
 from podwright.security.limits import oom_score_adj_floor
 
 log = get_logger(__name__)
@@ -112,7 +113,9 @@ class PluginNode:
             log.debug("an NRI plugin's update of a container that isn't there", container=container_id[:13])
             return
         change = cri_resources(resources)
-        await update_container(self._containers, container, change, {}, Stage())
+        sandbox = self._pods.sandboxes.find(container.record.sandbox_id)
+        sized = sized_by_client(self._pods.cgroups, sandbox)
+        await update_container(self._containers, container, change, {}, Stage(), pod_is_sized=sized)
 
     async def evict(self, container_id: str, reason: str) -> None:
         container = self._containers.containers.find_or_none(container_id)

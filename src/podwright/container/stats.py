@@ -1,4 +1,5 @@
-"""Resource usage of running containers: cgroup counters read when asked, disk usage from memory (`disk`)."""
+"""Resource usage of running containers: cgroup counters read when asked, disk usage from memory (`disk`), and what
+another kernel counts (`own_kernel`)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from podwright.cgroup.rates import CpuRates
 from podwright.container.collaborators import Collaborators
 from podwright.container.disk import DiskUsage, WritableLayers
 from podwright.container.model import Container
+from podwright.container.own_kernel import OwnKernelUsage
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,19 @@ class StatsReader:
     def __init__(self, on: Collaborators, tasks: Tasks) -> None:
         self._on = on
         self._rates = CpuRates()
+        self._elsewhere = OwnKernelUsage(on, tasks)
         self.disk = WritableLayers(on.snapshots.usage, tasks, interval_s=on.settings.stats_disk_interval_s)
 
     async def read(self, containers: Iterable[Container]) -> list[ContainerStats]:
         """Those of the containers that run, in order. One that ends or goes while it is read is left out."""
         running = [container for container in containers if container.running]
+        await self.look(running)
         usages = await in_thread(self.read_cgroups, running) if running else []
         return self.complete(running, usages)
+
+    async def look(self, containers: Iterable[Container]) -> None:
+        """Before `complete`: ask for what no cgroup tells."""
+        await self._elsewhere.look(containers)
 
     def read_cgroups(self, containers: Sequence[Container]) -> list[CgroupStats | None]:
         """The counters alone: some 100 µs a container, so for a thread."""
@@ -56,7 +64,7 @@ class StatsReader:
     def complete(self, containers: Sequence[Container], usages: Sequence[CgroupStats | None]) -> list[ContainerStats]:
         """Counters with what is remembered; those of containers that have ended meanwhile are no use to anybody."""
         return [
-            self._complete(container, usage)
+            self._complete(container, self._elsewhere.latest(container.id) or usage)
             for container, usage in zip(containers, usages, strict=True)
             if usage is not None and container.running
         ]
@@ -69,3 +77,4 @@ class StatsReader:
     def forget(self, container_id: str) -> None:
         self._rates.forget(container_id)
         self.disk.forget(container_id)
+        self._elsewhere.forget(container_id)

@@ -31,9 +31,12 @@ async def update_container(
     change: pb.LinuxContainerResources,
     annotations: Mapping[str, str],
     stage: Stage,
+    *,
+    pod_is_sized: bool,
 ) -> None:
     """Change the limits of a container that is CREATED or RUNNING; what is zero in `change` stays as it is.
 
+    `pod_is_sized`: the client sizes the pod's cgroup, which is all the limit that some runtimes' containers have.
     Raises InvalidArgument, FailedPrecondition (ended; more memory in use than the new limit), RuntimeFailed.
     """
     async with on.locks.hold(container.id):
@@ -43,7 +46,9 @@ async def update_container(
         wanted = updated_resources(container.resources, change)
         resources = changed(change, wanted, on, container)
         _check_memory(on, container, resources)
-        if resources != LinuxResources():
+        if on.handlers.runtime(container.record.handler).limits_pods_only:
+            _require_of_pod(container, resources, pod_is_sized=pod_is_sized)
+        elif resources != LinuxResources():
             stage("limits")
             await _apply(on, container, resources)
         on.containers.update(
@@ -88,6 +93,16 @@ def _check_state(container: Container) -> None:
         raise FailedPrecondition(
             f"container {container.id[:13]} is {state}: only a created or running one has resources to update"
         )
+
+
+def _require_of_pod(container: Container, resources: LinuxResources, *, pod_is_sized: bool) -> None:
+    """For a container without limits of its own: what the pod's cgroup limits, and the client has changed there."""
+    who = f"container {container.id[:13]} shares its kernel with its pod, whose cgroup alone limits it"
+    if not pod_is_sized:
+        raise FailedPrecondition(f"{who}: change the pod's size (UpdatePodSandboxResources)")
+    cpu = resources.cpu or Cpu()
+    if cpu.cpus or cpu.mems or resources.hugepage_limits or resources.unified:
+        raise FailedPrecondition(f"{who}: only memory, CPU shares and CPU quota can be changed")
 
 
 def _check_memory(on: Collaborators, container: Container, resources: LinuxResources) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats, Pressure, PressureStats
+from podwright.cgroup.base import CgroupStats, Pressure, PressureStats
 from podwright.container.disk import DiskUsage
 from podwright.container.stats import ContainerStats
 from podwright.criapi import api_pb2 as pb
@@ -52,7 +52,9 @@ def _number(value: int | None) -> pb.UInt64Value | None:
 
 
 def _cpu(stats: CgroupStats, nano_cores: int | None) -> pb.CpuUsage:
-    cpu = stats.cpu or CpuStats()
+    cpu = stats.cpu
+    if cpu is None:
+        return pb.CpuUsage(timestamp=stats.timestamp_ns)
     return pb.CpuUsage(
         timestamp=stats.timestamp_ns, usage_core_nano_seconds=_number(cpu.usage_ns),
         usage_nano_cores=_number(nano_cores), psi=_psi(cpu.pressure),
@@ -60,7 +62,9 @@ def _cpu(stats: CgroupStats, nano_cores: int | None) -> pb.CpuUsage:
 
 
 def _memory(stats: CgroupStats) -> pb.MemoryUsage:
-    memory = stats.memory or MemoryStats()
+    memory = stats.memory
+    if memory is None:
+        return pb.MemoryUsage(timestamp=stats.timestamp_ns)
     return pb.MemoryUsage(
         timestamp=stats.timestamp_ns, working_set_bytes=_number(memory.working_set_bytes),
         available_bytes=_number(memory.available_bytes if memory.limit_bytes else None),

@@ -96,6 +96,14 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a kernel of a pod's own counts: nanoseconds of a container, and bytes of all its containers together."""
+
+    cpu_ns: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
 class ExecRequest:
     """A process to run to its end in a running container.
 
@@ -175,13 +183,15 @@ class Runtime(Protocol):
     * State is kept below the handler's state directory, so that two daemons on one machine don't meet.
 
     A runtime with a kernel of its own (`own_kernel`) runs the pod's containers apart from the host: they have the
-    addresses of the pod's network, but none of the host's namespaces.
+    addresses of the pod's network, but none of the host's namespaces. `limits_pods_only`: its containers have no limits
+    of their own, the pod's cgroup is what limits them.
 
     Every method raises RuntimeFailed with the runtime's own words, DeadlineExceeded when the program hangs
     (it is killed then), ProgramMissing when it is not installed.
     """
 
     own_kernel: bool
+    limits_pods_only: bool
 
     @property
     def command(self) -> RuntimeCommand:
@@ -222,6 +232,10 @@ class Runtime(Protocol):
 
     def lost(self, container_id: str) -> str:
         """Why a container that has ended could not go on, where its own process is not to blame; else ''."""
+        ...
+
+    async def usage(self, container_id: str) -> Usage | None:
+        """What a container of a kernel of its own uses; None where this kernel's cgroups tell."""
         ...
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:

@@ -30,6 +30,7 @@ from podwright.runtime.base import (
     RuntimeCommand,
     RuntimeFailed,
     RuntimeState,
+    Usage,
 )
 from podwright.runtime.criu import Criu, reason_in
 from podwright.runtime.exec import exec_sync
@@ -60,6 +61,7 @@ class CliRuntime:
     """
 
     own_kernel = False
+    limits_pods_only = False
 
     def __init__(
         self,
@@ -170,6 +172,9 @@ class CliRuntime:
 
     def lost(self, container_id: str) -> str:
         return ""
+
+    async def usage(self, container_id: str) -> Usage | None:
+        return None
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:
         # Its stdin, by a name that opens as a file in every runtime.

@@ -26,7 +26,7 @@ from podwright.base.tasks import shielded
 from podwright.linux.pidfd import ProcessIdentity, identify
 from podwright.linux.process import find_program, readable, run
 from podwright.oci.runtime_spec import LinuxResources
-from podwright.runtime.base import ExecRequest, ExecResult, InteractiveExec, RuntimeCommand
+from podwright.runtime.base import ExecRequest, ExecResult, InteractiveExec, RuntimeCommand, Usage
 from podwright.runtime.cli import CliRuntime
 from podwright.runtime.words import error_of
 
@@ -37,6 +37,7 @@ log = get_logger(__name__)
 # A line at one fifo names the log for it, and an empty one says that the container is deleted; it is open before create
 # ends, so that whoever writes then finds a reader. The other fifo gets the status of `start`. What `wait` prints ends
 # with the exit status and a brace, and is empty when the sentry ended first.
+# A background list has no standard input (sh, "Asynchronous Lists"), so the monitor's is kept under another number.
 # TMPDIR is the monitor's; there the sentry, which is nobody, would make the directory that it changes its root to.
 _CREATE = """
 unset TMPDIR
@@ -50,15 +51,15 @@ for word; do
 done
 id=$word
 [ -e {root}/"${{id}}_sandbox:$id.state" ] && exit
-mkfifo "$bundle/{go}" "$bundle/{started}" && exec 3<>"$bundle/{go}" || exit
+mkfifo "$bundle/{go}" "$bundle/{started}" && exec 3<>"$bundle/{go}" 4<&0 || exit
 {{
   while read -r log <&3 && [ -n "$log" ]; do
-    {runsc} --log "$log" --log-format json start "$id" 3>&-
+    {runsc} --log "$log" --log-format json start "$id" <&4 3>&- 4<&-
     status=$?
     echo $status 1<>"$bundle/{started}"
     [ $status = 0 ] && break
   done
-  exec 2>/dev/null 3>&-
+  exec 2>/dev/null 3>&- 4<&-
   gofer=$(sed -n 's/.*"goferPid":\\([0-9]*\\).*/\\1/p' {root}/"${{id}}_sandbox:"*.state)
   answer=$({runsc} wait "$id")
   code=${{answer##*:}}
@@ -89,10 +90,38 @@ class _StateFile(msgspec.Struct, rename="camel"):
     sandbox: _Sandbox | None = None
 
 
+class _CpuUsage(msgspec.Struct):
+    total: int = 0
+
+
+class _Cpu(msgspec.Struct):
+    usage: _CpuUsage = msgspec.field(default_factory=_CpuUsage)
+
+
+class _MemoryUsage(msgspec.Struct):
+    usage: int = 0
+
+
+class _Memory(msgspec.Struct):
+    usage: _MemoryUsage = msgspec.field(default_factory=_MemoryUsage)
+
+
+class _Stats(msgspec.Struct):
+    cpu: _Cpu = msgspec.field(default_factory=_Cpu)
+    memory: _Memory = msgspec.field(default_factory=_Memory)
+
+
+class _Event(msgspec.Struct):
+    """What matters here of what `events --stats` says; runc's form."""
+
+    data: _Stats
+
+
 class GvisorRuntime(CliRuntime):
     """runsc, with all containers of a pod in one sentry. Implements `base.Runtime`."""
 
     own_kernel = True
+    limits_pods_only = True
 
     _sign_shown: bool | None = None
 
@@ -176,10 +205,26 @@ class GvisorRuntime(CliRuntime):
             self._sign_shown = done.returncode == 0
         return self._sign_shown
 
+    async def usage(self, container_id: str) -> Usage | None:
+        done = await run([*self._argv, "events", "--stats", container_id], timeout_s=self._timeout_s)
+        try:
+            data = msgspec.json.decode(done.stdout, type=_Event).data
+        except msgspec.MsgspecError as error:
+            raise self._failure("events", container_id, f"its answer can't be read: {error}") from error
+        return Usage(cpu_ns=data.cpu.usage.total, memory_bytes=data.memory.usage.usage)
+
     async def update(self, container_id: str, resources: LinuxResources) -> None:
         raise FailedPrecondition(
             f"runsc can't change limits of a container ({container_id[:13]}): the sentry runs in the pod's cgroup, "
             "whose limits count"
+        )
+
+    async def checkpoint_problem(self) -> str:
+        """`checkpoint` ends the sentry, and `checkpoint --leave-running` puts another one into its place, in which
+        runsc then doesn't find the pod's containers again."""
+        return (
+            "runsc ends the sentry when it checkpoints a container, and with it all containers of the pod: use a "
+            "handler whose containers are processes of the host (Debian's runc)"
         )
 
     async def kill(

@@ -47,6 +47,12 @@ def _per_period(given: pb.LinuxContainerResources) -> int:
     return max(0, given.cpu_quota) * PERIOD_US // (given.cpu_period or PERIOD_US)
 
 
+def sized_by_client(cgroups: CgroupDriver, sandbox: Sandbox) -> bool:
+    """Whether the pod's cgroup is not ours to size: the kubelet has made it, or it is a slice of systemd's."""
+    path = cgroups.kernel_path(sandbox.record.cgroup_parent)
+    return not any(directory.endswith(path) for directory in sandbox.record.made_cgroups)
+
+
 def resize_cgroup(
     cgroups: CgroupDriver, sandbox: Sandbox, resources: pb.LinuxContainerResources, overhead: pb.LinuxContainerResources
 ) -> None:
@@ -54,9 +60,9 @@ def resize_cgroup(
 
     Raises InvalidArgument.
     """
-    path = cgroups.kernel_path(sandbox.record.cgroup_parent)
-    if not any(directory.endswith(path) for directory in sandbox.record.made_cgroups):
+    if sized_by_client(cgroups, sandbox):
         return
+    path = cgroups.kernel_path(sandbox.record.cgroup_parent)
     before, wanted = pod_limits(sandbox.resources, sandbox.overhead), pod_limits(resources, overhead)
     if wanted == before:
         return

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from podwright.cgroup.base import CgroupStats, CpuStats
 from podwright.cgroup.rates import CpuRates
@@ -60,6 +61,7 @@ class PodStatsReader:
         if not ready:
             return []
         running = [[c for c in self._containers.of_sandbox(sandbox.id) if c.running] for sandbox in ready]
+        await self._stats.look(chain.from_iterable(running))
         work = partial(self._read_all, ready, running, self._shared_parents())
         readings = await in_own_thread(work, name="pod stats")
         return [

@@ -20,6 +20,7 @@ from podwright.runtime.base import (
     RuntimeCommand,
     RuntimeFailed,
     RuntimeState,
+    Usage,
 )
 from podwright.runtime.criu import Criu
 from podwright.shim import shim_pb2 as pb
@@ -45,6 +46,7 @@ class ShimRuntime:
         self._shims, self._scratch = shims, scratch
         self._plain = isinstance(shims.program.options, pb.RuncOptions)
         self.own_kernel = not self._plain
+        self.limits_pods_only = False
         self._criu = Criu()
 
     @property
@@ -107,6 +109,9 @@ class ShimRuntime:
 
     def lost(self, container_id: str) -> str:
         return ""  # the monitor, which is the same shim, says it
+
+    async def usage(self, container_id: str) -> Usage | None:
+        return None
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:
         await (await self._running(container_id)).update(pack_spec("LinuxResources", resources))

@@ -66,8 +66,10 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_a_cgroup_without_controllers_has_its_timestamps() -> None:
-    """critest wants timestamps of CPU and memory, whatever there is to tell."""
+    """critest wants timestamps of CPU and memory, whatever there is to tell; what there isn't is not 0."""
     message = of_container(CgroupStats(99))
+    assert not message.cpu.HasField("usage_core_nano_seconds")
+    assert not message.memory.HasField("usage_bytes")
     assert (message.cpu.timestamp, message.memory.timestamp) == (99, 99)
 
 

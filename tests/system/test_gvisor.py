@@ -21,6 +21,8 @@ from tests.support.remote import check_attach, check_exec_in_a_terminal
 
 pytestmark = pytest.mark.root
 
+CAP_NET_RAW = 13
+SENTRY_KNOWS = (1 << 38) - 1 & ~(1 << CAP_NET_RAW)  # it takes the last one away from all: runsc flags, -net-raw
 ECHO_HTTP = r"while true; do printf 'HTTP/1.0 200 OK\r\n\r\nfrom the sentry\n' | nc -l -p 8080 >/dev/null; done"
 
 
@@ -91,6 +93,26 @@ def test_a_pod_in_one_sentry(reaped: None, restarting: Daemon) -> None:
     assert daemon.status(created).state == pb.CONTAINER_EXITED
     daemon.remove_pod(pod)
     assert daemon.leftovers() == []
+
+
+def test_what_containers_are_given(reaped: None, daemon: Daemon) -> None:
+    """All capabilities that the sentry knows, a seccomp filter, and processes that see each other."""
+    pod = daemon.run_pod(handler="runsc", pid=pb.POD, privileged=True)
+    shared = pb.NamespaceOption(pid=pb.POD)
+    security = pb.LinuxContainerSecurityContext(privileged=True, namespace_options=shared)
+    everything = daemon.run_container(pod, "sleep", "4321", name="everything", security=security)
+    status = daemon.exec(everything, "cat", "/proc/self/status").stdout.decode()
+    own = int(Path("/proc/self/status").read_text().partition("CapBnd:\t")[2][:16], 16)
+    assert f"CapEff:\t{own & SENTRY_KNOWS:016x}" in status
+    default = pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)
+    config = container_config(
+        "filtered", "sleep", "1000", security=pb.LinuxContainerSecurityContext(seccomp=default, namespace_options=shared)
+    )
+    filtered = daemon.create(pod, config)
+    daemon.start_container(filtered)
+    assert b"Seccomp:\t2" in daemon.exec(filtered, "sh", "-c", "cat /proc/[0-9]*/status").stdout
+    assert b"sleep\x004321" in daemon.exec(filtered, "sh", "-c", "cat /proc/[0-9]*/cmdline").stdout
+    assert daemon.exec(filtered, "cat", "/proc/1/cmdline").stdout.startswith(b"/pause")
 
 
 def test_the_sentry_is_killed(daemon: Daemon) -> None:

@@ -78,6 +78,7 @@ class NativeNode:
                 selinux_optional=self._config.container.selinux_optional,
                 hugepage_limits=self._cgroups.limits_hugepages(),
                 swap_limits=self._cgroups.limits_swap(),
+                unknown_capabilities=features.unknown_capabilities if features is not None else frozenset(),
             )
         return facts
 

@@ -76,6 +76,7 @@ class RuntimeState:
 class Features:
     """What a runtime can do. From `<runtime> features` where there is that verb, else known for its version.
 
+    `unknown_capabilities`: names that it would refuse.
     `compiled_seccomp`: it takes a ready-made filter in the annotation COMPILED_SECCOMP_ANNOTATION. `checkpoint`: it was
     built with CRIU's library or calls its program, which says nothing of this machine.
     """
@@ -88,6 +89,7 @@ class Features:
     idmapped_mounts: bool = False
     compiled_seccomp: bool = False
     checkpoint: bool = False
+    unknown_capabilities: frozenset[str] = frozenset()
 
     @property
     def recursive_read_only_mounts(self) -> bool:

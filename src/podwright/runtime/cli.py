@@ -62,6 +62,8 @@ class CliRuntime:
 
     own_kernel = False
     limits_pods_only = False
+    _own_options: tuple[str, ...] = ()
+    """Global arguments that a kind of runtime needs always; before those of the settings, which win."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class CliRuntime:
         self.program = program
         self._root, self._scratch, self._timeout_s = state_root, scratch, timeout_s
         self._plain, self._exec_reaper = plain_processes, exec_reaper
-        self._global_args = (*options, "--root", str(state_root))
+        self._global_args = (*self._own_options, *options, "--root", str(state_root))
         self._argv = (str(program), *self._global_args)
         base = create_command or RuntimeCommand(program)
         self._command = RuntimeCommand(base.path, (*base.global_args, *self._global_args))
@@ -106,7 +108,7 @@ class CliRuntime:
         done = await run([*self._argv, "state", container_id], timeout_s=self._timeout_s, check=False)
         if done.returncode != 0:
             words = done.stderr.decode(errors="replace")
-            if says_unknown(words):
+            if says_unknown(words) or not self._knows(container_id):  # it may have gone meanwhile
                 return None
             raise self._failure("state", container_id, words)
         try:

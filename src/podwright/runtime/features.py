@@ -15,6 +15,8 @@ import msgspec
 from podwright.linux.process import run
 from podwright.runtime.base import Features
 
+# Of Linux 5.8 and 5.9; gVisor has no use for them, and Debian 12's version does not know them.
+_NOT_OF_GVISOR = frozenset({"CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE"})
 _CHECKPOINT_ANNOTATIONS = ("org.opencontainers.runc.checkpoint.enabled", "run.oci.crun.checkpoint.enabled")
 
 
@@ -104,6 +106,7 @@ def from_version(name: str, version: str, *, built_with: frozenset[str] = frozen
         idmapped_mounts=crun and numbers(version) >= (1, 4, 3),
         compiled_seccomp=_takes_compiled_seccomp(name, version),
         checkpoint="+CRIU" in built_with,
+        unknown_capabilities=_NOT_OF_GVISOR if name == "runsc" else frozenset(),
     )
 
 

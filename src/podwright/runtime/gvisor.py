@@ -122,6 +122,7 @@ class GvisorRuntime(CliRuntime):
 
     own_kernel = True
     limits_pods_only = True
+    _own_options = ("--oci-seccomp",)  # without it the sentry has no filters for containers
 
     _sign_shown: bool | None = None
 

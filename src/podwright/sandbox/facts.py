@@ -17,7 +17,8 @@ def sandbox_facts(on: Collaborators, sandbox: Sandbox) -> SandboxFacts:
     config, record, layout = sandbox.config, sandbox.record, on.layout
     namespaces = {_OCI_NAMES[kind]: str(layout.namespace(sandbox.id, kind)) for kind in record.pinned}
     if record.pause_pid:
-        namespaces["pid"] = f"/proc/{record.pause_pid}/ns/pid"
+        own_kernel = on.handlers.runtime(record.handler).own_kernel
+        namespaces["pid"] = "" if own_kernel else f"/proc/{record.pause_pid}/ns/pid"
     return SandboxFacts(
         id=sandbox.id, name=config.metadata.name, namespace=config.metadata.namespace, uid=config.metadata.uid,
         handler=record.handler, cgroup_parent=record.cgroup_parent,

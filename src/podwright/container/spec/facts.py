@@ -22,7 +22,8 @@ from podwright.oci.runtime_spec import Device
 class SandboxFacts:
     """The pod. `namespaces`: the path of each namespace it owns, by OCI type (network, ipc, uts, user, pid).
 
-    A type that is missing there is the host's, save pid, which is each container's own unless it asks for POD.
+    A type that is missing there is the host's, save pid, which is each container's own unless it asks for POD. The path
+    '' of pid: the one that containers have when no other is asked for, where the pod has a kernel of its own.
     `hosts`, `resolv_conf`, `hostname_file`, `shm` are host paths to mount; None: the image's own file stays.
     `id_maps`: of its user namespace, if it owns one. `selinux_level`: that its processes and files share.
     `overhead`, `resources`: what it costs beside its containers, and what these may use together; None: not known.
@@ -76,8 +77,9 @@ class ImageFacts:
 class HostFacts:
     """The machine, the daemon and the handler: found out once.
 
-    `capabilities`: those the daemon can hand on. `oom_score_adj_min`: the least it may set (its own, without
-    CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro` mounts.
+    `capabilities`: those the daemon can hand on and the runtime knows. `oom_score_adj_min`: the least it may set (its
+    own, without CAP_SYS_RESOURCE). `unified_cgroups`: cgroup v2 alone. `recursive_read_only`: the runtime knows `rro`
+    mounts.
     `compiled_seccomp`: the runtime takes ready-made filters. `hostname`: what containers on the host's network see.
     `allowed_annotations`: prefixes of reserved annotations that the handler lets through.
     `seccomp_profile`: the file that is its RuntimeDefault; '': ours.

@@ -206,13 +206,14 @@ def host_facts(
     selinux_optional: bool = False,
     hugepage_limits: bool = True,
     swap_limits: bool = True,
+    unknown_capabilities: frozenset[str] = frozenset(),
 ) -> HostFacts:
     """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
     granted = bounding_and_permitted()
     if compiled_seccomp and default_profile_file is None:
         compiled(default_profile(DEFAULT_CAPABILITIES & granted))  # now, so that no pod waits for it
     return HostFacts(
-        capabilities=granted,
+        capabilities=granted - unknown_capabilities,
         oom_score_adj_min=oom_score_adj_floor(granted),
         unified_cgroups=unified_cgroups,
         recursive_read_only=recursive_read_only,

@@ -40,7 +40,8 @@ def _pid(options: pb.NamespaceOption, sandbox: SandboxFacts, target_pid: int) ->
             raise FailedPrecondition(
                 f"pod {sandbox.name} was not made with a shared PID namespace: the container can't ask for one"
             )
-        return [Namespace(type="pid", path=sandbox.namespaces["pid"])]
+        path = sandbox.namespaces["pid"]
+        return [Namespace(type="pid", path=path)] if path else []
     if not target_pid:
         raise InvalidArgument("PID mode TARGET needs target_id, a running container", field=_FIELD)
     return [Namespace(type="pid", path=f"/proc/{target_pid}/ns/pid")]

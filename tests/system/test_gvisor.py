@@ -106,7 +106,10 @@ def test_what_containers_are_given(reaped: None, daemon: Daemon) -> None:
     assert f"CapEff:\t{own & SENTRY_KNOWS:016x}" in status
     default = pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)
     config = container_config(
-        "filtered", "sleep", "1000", security=pb.LinuxContainerSecurityContext(seccomp=default, namespace_options=shared)
+        "filtered",
+        "sleep",
+        "1000",
+        security=pb.LinuxContainerSecurityContext(seccomp=default, namespace_options=shared),
     )
     filtered = daemon.create(pod, config)
     daemon.start_container(filtered)

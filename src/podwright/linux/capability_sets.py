@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 # capability.h, in bit order
 CAPABILITY_NAMES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
@@ -19,7 +17,9 @@ CAPABILITY_NAMES = (
 def bounding_and_permitted() -> frozenset[str]:
     """The capabilities this process can hand on: permitted and in the bounding set. capabilities(7)."""
     masks = {"CapPrm": 0, "CapBnd": 0}
-    for line in Path("/proc/self/status").read_text().splitlines():
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    for line in lines:
         key, _, value = line.partition(":")
         if key in masks:
             masks[key] = int(value, 16)

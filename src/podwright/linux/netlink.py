@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 ROUTE, NETFILTER = 0, 12  # linux/netlink.h
+REPLACE, CREATE = 0x100, 0x400
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
 _ERROR, _DONE = 2, 3
@@ -36,9 +37,9 @@ class Netlink:
     ) -> None:
         self._socket.close()
 
-    def ask(self, kind: int, body: bytes) -> bytes:
-        """One request with one answer; b"" where the kernel only acknowledges."""
-        return next(self._converse(kind, body, _REQUEST | _ACK), b"")
+    def ask(self, kind: int, body: bytes, flags: int = 0) -> bytes:
+        """One request with one answer; b"" where the kernel only acknowledges. `flags`: CREATE, REPLACE."""
+        return next(self._converse(kind, body, _REQUEST | _ACK | flags), b"")
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """All answers to a request for a list."""

@@ -40,6 +40,9 @@ RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG = 23, 24, 38, 1
 PR_SET_CHILD_SUBREAPER, PR_SET_SECCOMP, PR_SET_DUMPABLE = 36, 22, 4
 
+# reboot(2)
+RB_AUTOBOOT, RB_POWER_OFF = 0x01234567, 0x4321FEDC
+
 SYNC_FILE_RANGE_WRITE = 2
 FALLOC_FL_KEEP_SIZE = 1
 
@@ -70,6 +73,7 @@ _fallocate = _libc("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctyp
 _unshare = _libc("unshare", ctypes.c_int)
 _setns = _libc("setns", ctypes.c_int, ctypes.c_int)
 _syncfs = _libc("syncfs", ctypes.c_int)
+_reboot = _libc("reboot", ctypes.c_int)
 _capset = _libc("capset", ctypes.c_void_p, ctypes.c_void_p)
 _prctl = _libc("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
@@ -117,6 +121,17 @@ def syncfs(fd: int) -> None:
     _syncfs(fd)
 
 
+def reboot(cmd: int) -> None:
+    """reboot(2). Does not sync."""
+    _reboot(ctypes.c_int(cmd))
+
+
+def finit_module(fd: int, param_values: str = "", flags: int = 0) -> None:
+    """finit_module(2)"""
+    number = 313 if os.uname().machine == "x86_64" else 273
+    _call("finit_module", number, fd, _bytes(param_values), flags)
+
+
 class _CapHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
@@ -136,6 +151,37 @@ def seccomp_set_filter(program: bytes) -> None:
     """seccomp(2), SECCOMP_SET_MODE_FILTER by way of prctl(2); `program` is an array of struct sock_filter."""
     fprog = _SockFprog(len(program) // 8, program)
     _prctl(PR_SET_SECCOMP, 2, ctypes.addressof(fprog), 0, 0)
+
+
+class _BpfLoad(ctypes.Structure):
+    _fields_ = (
+        ("prog_type", ctypes.c_uint32), ("insn_cnt", ctypes.c_uint32), ("insns", ctypes.c_uint64),
+        ("license", ctypes.c_uint64), ("unused", ctypes.c_uint64 * 12),
+    )  # fmt: skip
+
+
+class _BpfAttach(ctypes.Structure):
+    _fields_ = (
+        ("target_fd", ctypes.c_uint32), ("attach_bpf_fd", ctypes.c_uint32),
+        ("attach_type", ctypes.c_uint32), ("attach_flags", ctypes.c_uint32),
+    )  # fmt: skip
+
+
+def bpf_load_device_program(instructions: bytes) -> int:
+    """bpf(2), BPF_PROG_LOAD of a BPF_PROG_TYPE_CGROUP_DEVICE program: its descriptor."""
+    code, words = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = _BpfLoad(15, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(words))
+    return _call("bpf", _nr_bpf(), 5, ctypes.byref(attributes), ctypes.c_size_t(ctypes.sizeof(attributes)))
+
+
+def bpf_attach_to_cgroup(program: int, cgroup: int) -> None:
+    """bpf(2), BPF_PROG_ATTACH as BPF_CGROUP_DEVICE, with BPF_F_ALLOW_MULTI: those above must allow it, too."""
+    attributes = _BpfAttach(cgroup, program, 6, 2)
+    _call("bpf", _nr_bpf(), 8, ctypes.byref(attributes), ctypes.c_size_t(ctypes.sizeof(attributes)))
+
+
+def _nr_bpf() -> int:
+    return 321 if os.uname().machine == "x86_64" else 280
 
 
 def sync_file_range(fd: int, offset: int, nbytes: int, flags: int) -> None:

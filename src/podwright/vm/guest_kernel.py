@@ -1,0 +1,119 @@
+"""The Linux that virtual machines run: an image and the directory of its modules, configured or found in /boot.
+
+A kernel for virtual machines is found before others: Debian's linux-image-cloud-amd64 has everything that is needed,
+boots faster, and is smaller. modules.dep(5).
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+
+from podwright.base.errors import InvalidArgument, NotFound
+
+_BOOT = Path("/boot")
+_MODULES = (Path("/lib/modules"), Path("/usr/lib/modules"))
+_REMEDY = "install the package linux-image-cloud-amd64, or name a kernel and the directory of its modules"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """`version` is `uname -r`; `modules` the directory with modules.dep."""
+
+    version: str
+    image: Path
+    modules: Path
+
+    def load_order(self, required: list[str], optional: list[str]) -> list[Path]:
+        """The modules' files, each after those it needs; what is built into the kernel is left out.
+
+        Raises NotFound for a required one that the kernel doesn't have.
+        """
+        needs = _dependencies(self.modules / "modules.dep")
+        builtin = {_module_name(line) for line in _lines(self.modules / "modules.builtin")}
+        paths = {_module_name(path): path for path in needs}
+        order: dict[str, None] = {}
+        for name in required + optional:
+            if name in paths:
+                order.update(dict.fromkeys([*reversed(needs[paths[name]]), paths[name]]))
+            elif name not in builtin and name in required:
+                raise NotFound(
+                    f"the kernel {self.version} has no module {name}, which virtual machines need: {_REMEDY}"
+                )
+        return [self.modules / path for path in order]
+
+
+def find_kernel(image: Path | None = None, modules: Path | None = None) -> Kernel:
+    """The kernel that is named, or the newest in /boot. `modules`: its directory, named after its version.
+
+    Raises NotFound, with the way to get one, and InvalidArgument for a file that is no kernel.
+    """
+    if image is not None:
+        return _kernel(image, modules)
+    images = sorted(_BOOT.glob("vmlinuz-*"), key=lambda path: ("cloud" in path.name, _sortable(path.name)))
+    for found in reversed(images):
+        try:
+            return _kernel(found, modules)
+        except NotFound:
+            continue
+    raise NotFound(f"there is no kernel with modules in {_BOOT} for virtual machines: {_REMEDY}")
+
+
+def _kernel(image: Path, modules: Path | None) -> Kernel:
+    version = version_of(image)
+    candidates = [modules, modules / version] if modules else [directory / version for directory in _MODULES]
+    for directory in candidates:
+        if (directory / "modules.dep").is_file():
+            return Kernel(version, image, directory)
+    places = ", ".join(str(path) for path in candidates)
+    raise NotFound(f"the modules of the kernel {version} ({image}) are not in {places}: {_REMEDY}")
+
+
+def version_of(image: Path) -> str:
+    """What `uname -r` will say, from the image itself. kernel: arch/x86/boot.rst, kernel_version."""
+    try:
+        with image.open("rb") as file:
+            head = file.read(0x10000)
+    except OSError as error:
+        raise NotFound(f"the kernel {image} can't be read: {error.strerror}") from error
+    if head[0x202:0x206] != b"HdrS":
+        raise InvalidArgument(f"{image} is no Linux kernel for x86 (bzImage)")
+    start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+    return head[start : start + 200].split(b"\0")[0].split(b" ")[0].decode()
+
+
+def _sortable(name: str) -> list[int]:
+    return [int(word) for word in "".join(c if c.isdigit() else " " for c in name).split()]
+
+
+def _dependencies(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in _lines(path):
+        module, _, others = line.partition(":")
+        found[module] = others.split()
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _module_name(path: str) -> str:
+    return Path(path).name.split(".")[0].replace("-", "_")
+
+
+def module_content(path: Path) -> bytes:
+    """A module's file, without the compression that distributions put it in."""
+    data = path.read_bytes()
+    if path.suffix == ".xz":
+        return lzma.decompress(data)
+    if path.suffix == ".zst":
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    return gzip.decompress(data) if path.suffix == ".gz" else data

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 APPLETS = (
-    "cat", "chmod", "dd", "echo", "env", "false", "head", "hostname", "id", "kill", "ls", "mkdir", "mount",
+    "cat", "chmod", "dd", "echo", "env", "false", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod", "mount",
     "printf", "ps", "pwd", "readlink", "rm", "setsid", "sh", "sleep", "stat", "stty", "tail", "test", "touch",
     "true", "tty", "umount", "unshare", "wc", "yes", "nohup", "grep", "find", "tr",
 )  # fmt: skip

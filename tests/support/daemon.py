@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from examples.make_hello_image import image as hello_image
 
 from podwright.criapi import api_pb2 as pb
 from podwright.criapi import api_pb2_grpc, podwright_pb2, podwright_pb2_grpc
 from tests.support import names
 
+# For tests of the `daemon` fixture that are asked of containerd's shim, too.
+WITH_SHIM = pytest.mark.parametrize("daemon", ["crun", "runc", "shim"], indirect=True)
 HELLO = "localhost/podwright/hello:latest"
 START_TIMEOUT_S = 120.0  # an emulated processor takes 20 s
 
@@ -270,8 +273,8 @@ class Daemon:
         places = ("sandboxes", "containers", "image-volumes", "exits")
         for directory in (*(self.run / place for place in places), self.root / "trash"):
             found += [str(path) for path in directory.iterdir()] if directory.exists() else []
-        for runtime_root in (self.run / "runtime").glob("*/*"):
-            found.append(str(runtime_root))
+        for pattern in ("runtime/*/*", "shims/places/*", "shims/exec/*", "shims/roots/*/*/*"):
+            found += [str(path) for path in self.run.glob(pattern)]
         for top in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}"):
             found += [str(path) for path in top.iterdir() if path.is_dir()]
         found += [str(path) for path in self.ipam.glob("*/*") if path.name[0].isdigit() or ":" in path.name]

@@ -4,37 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from podwright.linux.process import find_program
-from podwright.shim import shim_pb2 as pb
-from podwright.shim.events import Events
-from podwright.shim.monitor import ShimMonitor
-from podwright.shim.program import Program, find_shim
-from podwright.shim.runtime import ShimRuntime
-from podwright.shim.shims import Shims
+from podwright.monitor.base import Settings as MonitorSettings
+from podwright.runtime.handlers import HandlerSettings
+from podwright.shim.drivers import ShimDrivers
 from tests.support.containers import Bench
 
 SHIM = "io.containerd.runc.v2"
-
-
-class ShimDriver:
-    """What a daemon has of shims; `stop` is the daemon's end, a new driver in the same directory the next daemon."""
-
-    def __init__(self, directory: Path, *, shim: str = SHIM) -> None:
-        runc = find_program("runc")
-        assert runc is not None
-        for name in ("places", "scratch"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
-        options = pb.RuncOptions(binary_name=str(runc), root=str(directory / "root"))
-        self.events = Events(directory / "events.sock")
-        program = Program(find_shim(shim), self.events.path, options, timeout_s=30)
-        self.shims = Shims(directory / "places", program, timeout_s=30)
-        self.monitor = ShimMonitor(self.shims, self.events, attach_lag_bytes=1024 * 1024)
-        self.runtime = ShimRuntime(self.shims, directory / "scratch")
-
-    async def stop(self) -> None:
-        self.monitor.close()
-        await self.shims.close()
-        await self.events.close()
 
 
 class ShimBench(Bench):
@@ -42,24 +17,25 @@ class ShimBench(Bench):
 
     def __init__(self, directory: Path, rootfs: Path) -> None:
         super().__init__(directory, rootfs, "runc")
-        self._take(ShimDriver(directory / "shim"))
+        self.settings = MonitorSettings()
+        self._take()
 
-    def _take(self, driver: ShimDriver) -> None:
-        self.driver = driver
-        self.monitor = driver.monitor
-        self.runtime = driver.runtime
+    def _take(self) -> None:
+        self.driver = ShimDrivers(self.directory / "shim", self.settings, timeout_s=30)
+        self.monitor = self.driver.monitor
+        self.runtime = self.driver.runtime("shim", HandlerSettings(path=SHIM))
 
     async def start(self) -> None:
-        await self.driver.events.start()
+        await self.driver.start()
 
     async def restart(self) -> None:
         """The daemon ends, and another begins."""
-        await self.driver.stop()
-        self._take(ShimDriver(self.directory / "shim"))
+        await self.driver.close()
+        self._take()
         await self.start()
 
     async def close(self) -> None:
         await super().close()
-        await self.driver.stop()
+        await self.driver.close()
         assert not list((self.directory / "shim/places").iterdir())
-        assert not list((self.directory / "shim/scratch").iterdir())
+        assert not list((self.directory / "shim/exec").iterdir())

@@ -12,12 +12,13 @@ import pytest
 
 from podwright.criapi import api_pb2 as pb
 from podwright.wire import cri_log
-from tests.support.daemon import HELLO, Daemon, container_config
+from tests.support.daemon import HELLO, WITH_SHIM, Daemon, container_config
 from tests.system.test_pods import code_of, details_of
 
 pytestmark = pytest.mark.root
 
 
+@WITH_SHIM
 def test_the_life_of_a_container(daemon: Daemon) -> None:
     image = daemon.images.ImageStatus(pb.ImageStatusRequest(image=pb.ImageSpec(image=HELLO))).image
     pod = daemon.run_pod()
@@ -69,6 +70,7 @@ def test_exit_codes(crun_daemon: Daemon, script: str, code: int, reason: str) ->
     assert (status.exit_code, status.reason) == (code, reason)
 
 
+@WITH_SHIM
 def test_commands_that_end_before_their_start_returns(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     for number in range(15):
@@ -84,6 +86,7 @@ def test_a_paused_container_can_be_stopped(daemon: Daemon) -> None:
     assert daemon.status(container).exit_code == 137
 
 
+@WITH_SHIM
 def test_oom_kill_is_told_apart(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     resources = pb.LinuxContainerResources(memory_limit_in_bytes=15 << 20)
@@ -187,6 +190,7 @@ def test_capabilities_seccomp_and_privileges(daemon: Daemon) -> None:
     assert facts["CapEff"] == own["CapBnd"], "all that the daemon itself has"
 
 
+@WITH_SHIM
 def test_exec_sync(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     container = daemon.run_container(pod, "sleep", "1000")
@@ -247,6 +251,7 @@ def test_stop_gives_grace_and_a_second_stop_shortens_it(crun_daemon: Daemon) -> 
     assert crun_daemon.status(stubborn).exit_code == 137
 
 
+@WITH_SHIM
 def test_a_missing_executable_is_told_in_the_runtimes_words(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     with pytest.raises(grpc.RpcError) as failed:

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import Daemon, container_config, pod_config
+from tests.support.daemon import WITH_SHIM, Daemon, container_config, pod_config
 
 pytestmark = pytest.mark.root
 
@@ -51,6 +51,7 @@ def test_the_life_of_a_pod(daemon: Daemon) -> None:
     assert daemon.leftovers() == []
 
 
+@WITH_SHIM
 def test_remove_takes_running_containers_along(daemon: Daemon) -> None:
     pod = daemon.run_pod()
     daemon.run_container(pod, "sleep", "1000")
@@ -116,6 +117,7 @@ def test_host_network(crun_daemon: Daemon) -> None:
     assert crun_daemon.exec(container, "hostname").stdout.decode().strip() == socket.gethostname()
 
 
+@WITH_SHIM
 def test_processes_of_a_shared_pid_namespace_see_each_other(daemon: Daemon) -> None:
     pod = daemon.run_pod(pid=pb.POD)
     shared = pb.LinuxContainerSecurityContext(namespace_options=pb.NamespaceOption(pid=pb.POD))

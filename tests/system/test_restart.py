@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import Daemon, container_config
+from tests.support.daemon import WITH_SHIM, Daemon, container_config
 
 pytestmark = pytest.mark.root
 
 
+@WITH_SHIM
 def test_pods_and_containers_survive(daemon: Daemon) -> None:
     pod = daemon.run_pod("survivor", labels={"a": "b"})
     container = daemon.run_container(pod, "sh", "-c", "i=0; while true; do echo $i; i=$((i+1)); sleep 0.1; done")
@@ -35,6 +36,7 @@ def test_pods_and_containers_survive(daemon: Daemon) -> None:
     assert numbers == list(range(len(numbers))), "no line was lost while the daemon was away"
 
 
+@WITH_SHIM
 def test_an_end_while_the_daemon_was_away_is_known_before_the_socket_answers(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     codes = {0: "Completed", 9: "Error"}

@@ -19,7 +19,7 @@ from podwright.streaming import client
 from podwright.streaming.base import Wanted
 from podwright.wire import channels
 from podwright.wire.remotecommand import Outcome, decode_outcome
-from tests.support.daemon import Daemon, container_config
+from tests.support.daemon import WITH_SHIM, Daemon, container_config
 from tests.support.streaming import Bytes, Collected, WebSocketClient, sizes
 from tests.system.test_pods import code_of, details_of
 
@@ -107,6 +107,7 @@ def exec_url(daemon: Daemon, container: str, *command: str, wanted: Wanted = ALL
     return str(daemon.runtime.Exec(request).url)
 
 
+@WITH_SHIM
 async def test_exec_over_both_transports(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     container = daemon.run_container(pod, "sleep", "1000")

@@ -27,6 +27,8 @@ from podwright.runtime.handlers import Handlers
 from podwright.sandbox.collaborators import Collaborators as SandboxCollaborators
 from podwright.sandbox.model import Sandboxes
 from podwright.sandbox.policy import check_rules
+from podwright.shim.drivers import ShimDrivers
+from podwright.shim.monitors import Monitors
 from podwright.snapshot.layer import Limits
 from podwright.snapshot.overlay import OverlaySnapshotter
 from podwright.state.layout import Layout
@@ -49,7 +51,9 @@ class NativeAssembly:
         config, layout = self._config, self._layout
         self._cgroups = cgroup_driver(config.cgroup)
         systemd = self._cgroups.naming == "systemd"
-        self._handlers = Handlers(config.runtime, layout.runtime_roots, systemd_cgroups=systemd)
+        timeout_s = config.runtime.timeout_s
+        self._shims = ShimDrivers(layout.shims, config.monitor, timeout_s=timeout_s, systemd_cgroups=systemd)
+        self._handlers = Handlers(config.runtime, layout.runtime_roots, systemd_cgroups=systemd, shims=self._shims)
         check_rules(config.sandbox.handler_rules, self._handlers)
         self._monitor = Conmon(config.monitor, layout.exits)
         check_profiles(config.runtime.handlers)
@@ -77,8 +81,9 @@ class NativeAssembly:
             lambda handler: self.node.user_namespace_problem(handler), plugins,
         )  # fmt: skip
         on = ContainerCollaborators(
-            layout, self.containers, self._images, self._snapshots, self._handlers, self._monitor, self._cgroups,
-            config.container, lambda handler: self.node.host_facts(handler), self._cdi, plugins,
+            layout, self.containers, self._images, self._snapshots, self._handlers,
+            Monitors(self._monitor, self._shims.monitor), self._cgroups, config.container,
+            lambda handler: self.node.host_facts(handler), self._cdi, plugins,
         )  # fmt: skip
         checkpoints = Checkpoints(on, self._store, config.checkpoint, tasks)
         self.backend = NativeBackend(pods, on, checkpoints, tasks)
@@ -95,6 +100,7 @@ class NativeAssembly:
 
     async def recover(self) -> None:
         await self._images.recover()
+        await self._shims.start()
         await self.backend.recover()
         await self.node.learn()
 
@@ -105,6 +111,7 @@ class NativeAssembly:
         await self._plugins.stop()
 
     async def close(self) -> None:
+        await self._shims.close()
         await self._images.close()
         await self._leave_network()
         await self._network.close()

@@ -56,7 +56,7 @@ async def recover_container(on: Collaborators, exits: Exits, container: Containe
         await on.monitor.abandon(container.id, on.layout.bundle(container.id))
         await on.handlers.runtime(container.record.handler).delete(container.id, force=True)
         return
-    ended = on.monitor.exit_now(monitored(on, container))
+    ended = await on.monitor.exit_now(monitored(on, container))
     if ended is None:
         if container.record.update_undo:
             log.info("an unfinished update of limits is undone")

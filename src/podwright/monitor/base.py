@@ -122,8 +122,9 @@ class Monitor(Protocol):
         """Return when the container has ended. Safe to cancel and to call again; the answer stays until `forget`."""
         ...
 
-    def exit_now(self, monitored: Monitored) -> Exit | None:
-        """The end of a container if it has ended, without waiting; None while it lives. For recovery at start."""
+    async def exit_now(self, monitored: Monitored) -> Exit | None:
+        """The end of a container if it has ended, without waiting for one; None while it lives. For recovery at start,
+        before anything else is asked of the container."""
         ...
 
     def forget(self, container_id: str) -> None:

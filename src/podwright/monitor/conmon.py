@@ -161,7 +161,7 @@ class Conmon:
         await pidfd.wait_end(monitored.process)
         return self._exit_file(monitored) or _lost()
 
-    def exit_now(self, monitored: Monitored) -> Exit | None:
+    async def exit_now(self, monitored: Monitored) -> Exit | None:
         if pidfd.is_alive(monitored.monitor):
             return None
         ended = self._exit_file(monitored)

@@ -196,6 +196,11 @@ class Runtime(Protocol):
     limits_pods_only: bool
 
     @property
+    def program(self) -> Path:
+        """Its program, for people; what is run is `command`."""
+        ...
+
+    @property
     def command(self) -> RuntimeCommand:
         """What a monitor executes to create a container."""
         ...

@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument, PodwrightError
 from podwright.base.log import get_logger
+from podwright.base.tasks import gather_all
 from podwright.linux.process import find_program
 from podwright.runtime import hybrid
-from podwright.runtime.base import Features, RuntimeCommand
+from podwright.runtime.base import Features, Runtime, RuntimeCommand
 from podwright.runtime.cli import CliRuntime
 from podwright.runtime.gvisor import GvisorRuntime
 from podwright.runtime.leftovers import end_leftovers
+from podwright.runtime.shim_names import calls_oci_runtime, is_shim
 
 log = get_logger(__name__)
 
 _PREFERRED = ("crun", "runc")
 # What is a handler without any configuration, wherever its program is.
-_WELL_KNOWN = (*_PREFERRED, "runsc")
+_WELL_KNOWN = {**{name: name for name in (*_PREFERRED, "runsc")}, "shim": "containerd-shim-runc-v2"}
 # Runtimes whose containers are plain processes of this kernel; gVisor's and virtual machines' are not.
 _PLAIN = frozenset({"crun", "runc", "youki"})
 _SYSTEMD_CGROUP = "--systemd-cgroup"
@@ -45,11 +47,12 @@ class HandlerSettings:
     """`[runtime.handlers.NAME]`: one RuntimeClass handler."""
 
     path: str = field(default="", metadata={"help": "The runtime's program: a path, or a word looked up in PATH."})
-    type: Literal["", "oci", "gvisor"] = field(
+    type: Literal["", "oci", "gvisor", "shim"] = field(
         default="",
         metadata={
             "help": "How it is driven. oci: runc's command line, a container at a time; gvisor: runsc, all containers "
-            "of a pod in one\nsentry; empty: gvisor for a program named runsc, else oci."
+            "of a pod in one\nsentry; shim: a containerd shim (runtime v2), by its program or as containerd names it "
+            "(io.containerd.kata.v2);\nempty: by the program's name, else oci."
         },
     )
     root: Path | None = field(
@@ -60,8 +63,14 @@ class HandlerSettings:
         default=None,
         metadata={
             "help": "Whether each pod gets a sandbox container, which comes first and stays to the end; default: where "
-            "the\ntype needs it, gvisor."
+            "the\ntype needs it: gvisor, and any shim but the one that calls runc."
         },
+    )
+    shim_runtime: str = field(
+        default="runc", metadata={"help": "The OCI runtime that containerd-shim-runc-v2 calls: a path, or a word."}
+    )
+    shim_config: str = field(
+        default="", metadata={"help": "A configuration file that any other shim is given, as Kata's takes one."}
     )
     allowed_annotations: tuple[str, ...] = field(
         default=(), metadata={"help": "Prefixes of reserved annotations that may reach this runtime all the same."}
@@ -111,7 +120,8 @@ class Settings:
         default="", metadata={"help": "The handler that an empty name means; empty: crun if it works here, else runc."}
     )
     handlers: dict[str, HandlerSettings] = field(
-        default_factory=dict, metadata={"help": "RuntimeClass handlers by name; crun, runc and runsc need no entry."}
+        default_factory=dict,
+        metadata={"help": "RuntimeClass handlers by name; crun, runc, runsc and shim need no entry."},
     )
     timeout_s: float = field(
         default=60.0,
@@ -127,22 +137,35 @@ class Settings:
                 )
 
 
+class ShimDriver(Protocol):
+    """Who drives shims, for handlers of that type; a room above has it."""
+
+    def runtime(self, handler: str, settings: HandlerSettings) -> Runtime:
+        """Raises FailedPrecondition (program missing), InvalidArgument (settings that shims don't have)."""
+        ...
+
+    async def end_leftovers(self) -> None: ...
+
+
 class Handlers:
     """All handlers of this node. `runtime(name)` gives the driver; the empty name is the default handler.
 
     `state_root` is a directory of the daemon's run directory: a state directory for each handler, and scratch files.
-    `systemd_cgroups`: cgroups paths are systemd's (`SLICE:PREFIX:NAME`), and runtimes are told so.
+    `systemd_cgroups`: cgroups paths are systemd's (`SLICE:PREFIX:NAME`), and runtimes are told so. `shims` None: their
+    handlers are known, but can't be used.
     """
 
-    def __init__(self, settings: Settings, state_root: Path, *, systemd_cgroups: bool = False) -> None:
-        self._settings, self._state_root = settings, state_root
+    def __init__(
+        self, settings: Settings, state_root: Path, *, systemd_cgroups: bool = False, shims: ShimDriver | None = None
+    ) -> None:  # fmt: skip
+        self._settings, self._state_root, self._shims = settings, state_root, shims
         self._cgroup_options = (_SYSTEMD_CGROUP,) if systemd_cgroups else ()
         self._hybrid = hybrid.needed()
-        self._runtimes: dict[str, CliRuntime] = {}
+        self._runtimes: dict[str, Runtime] = {}
         self._known: dict[str, HandlerSettings] = {
-            name: HandlerSettings(path=name)
-            for name in _WELL_KNOWN
-            if name not in settings.handlers and find_program(name) is not None
+            name: HandlerSettings(path=path)
+            for name, path in _WELL_KNOWN.items()
+            if name not in settings.handlers and find_program(path) is not None
         }
         self._known.update(settings.handlers)
         self._default, self._reason = self._choose_default()
@@ -203,29 +226,39 @@ class Handlers:
                 f"{handler!r} is not a handler of this node; there are: {self._list()}", field="runtime_handler"
             ) from None
 
-    def runtime(self, handler: str) -> CliRuntime:
+    def runtime(self, handler: str) -> Runtime:
         """The driver of a handler. Raises InvalidArgument (unknown handler), FailedPrecondition (program missing)."""
         settings, name = self.settings(handler), handler or self._default
         if name not in self._runtimes:
             self._runtimes[name] = self._make(name, settings)
         return self._runtimes[name]
 
-    def _make(self, name: str, settings: HandlerSettings) -> CliRuntime:
+    def _make(self, name: str, settings: HandlerSettings) -> Runtime:
+        if self._type(name) == "shim":
+            if self._shims is None:
+                raise FailedPrecondition(f"handler {name!r} is a containerd shim, which has no command line")
+            return self._shims.runtime(name, settings)
         command = self._create_command(name, settings)
         program = self._program(name, settings)
         root, scratch = settings.root or self._state_root / name, self._scratch
         for directory in (root, scratch):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        driver = GvisorRuntime if self._is_gvisor(name) else CliRuntime
+        driver = GvisorRuntime if self._type(name) == "gvisor" else CliRuntime
         return driver(
             program, root, scratch, options=(*self._cgroup_options, *settings.options), create_command=command,
             plain_processes=program.name in _PLAIN, timeout_s=self._settings.timeout_s,
             exec_reaper=None if program.name in _ENDS_WITH_ITS_PROCESS else find_program("conmon"),
         )  # fmt: skip
 
-    def _is_gvisor(self, name: str) -> bool:
+    def _type(self, name: str) -> str:
         settings = self._known[name]
-        return settings.type == "gvisor" or (not settings.type and Path(settings.path or name).name == "runsc")
+        word = settings.path or name
+        return settings.type or ("shim" if is_shim(word) else "gvisor" if Path(word).name == "runsc" else "oci")
+
+    def _has_own_kernel(self, name: str) -> bool:
+        """What a shim makes of its pods can't be known, but of the one that calls runc."""
+        kind = self._type(name)
+        return kind == "gvisor" or (kind == "shim" and not calls_oci_runtime(self._known[name].path or name))
 
     def cni_conf_dir(self, handler: str) -> Path | None:
         """Where the CNI configuration of its pods is; None: where that of all others is. Also for one that has been
@@ -240,11 +273,11 @@ class Handlers:
     def wants_sandbox_container(self, handler: str) -> bool:
         """Whether a pod of this handler has a sandbox container. Raises InvalidArgument for an unknown handler."""
         wanted = self.settings(handler).wants_sandbox_container
-        return self._is_gvisor(handler or self._default) if wanted is None else wanted
+        return self._has_own_kernel(handler or self._default) if wanted is None else wanted
 
     def isolates(self, handler: str) -> bool:
         """Whether pods of the handler have a kernel or a machine of their own, and nothing of the host's."""
-        return self._is_gvisor(handler or self._default) or self.wants_sandbox_container(handler)
+        return self._has_own_kernel(handler or self._default) or self.wants_sandbox_container(handler)
 
     def _create_command(self, name: str, settings: HandlerSettings) -> RuntimeCommand:
         """What a monitor runs to create a container of this handler."""
@@ -271,14 +304,20 @@ class Handlers:
         """Kill what an earlier daemon was executing in containers when it died. Before any runtime is used."""
         if self._scratch.exists():
             await end_leftovers(self._scratch)
+        if self._shims is not None:
+            await self._shims.end_leftovers()
 
     async def features(self) -> dict[str, Features]:
         """By handler; the empty name is the default's, and always there: the kubelet looks for it. Any other handler
         that can't be used is missing, and logged."""
-        found = {"": Features(self._default, "")}
-        for name in ("", *self.names()):
-            try:
-                found[name] = await self.runtime(name).features()
-            except PodwrightError as error:
-                log.warning("a runtime handler can't be used", handler=name or self._default, error=str(error))
-        return found
+        names = ("", *self.names())
+        found = dict(zip(names, await gather_all(*map(self._features, names), name="features"), strict=True))
+        known = {name: features for name, features in found.items() if features is not None}
+        return {"": Features(self._default, ""), **known}
+
+    async def _features(self, name: str) -> Features | None:
+        try:
+            return await self.runtime(name).features()
+        except PodwrightError as error:
+            log.warning("a runtime handler can't be used", handler=name or self._default, error=str(error))
+            return None

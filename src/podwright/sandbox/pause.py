@@ -105,7 +105,7 @@ class Pause:
         remove_tree(bundle)
 
     def _bundle(self, sandbox: Sandbox) -> Path:
-        return self.on.layout.sandbox(sandbox.id) / "pause"
+        return self.on.layout.sandbox_bundle(sandbox.id)
 
     def _make_rootfs(self, bundle: Path, program: Path, maps: IdMaps | None) -> None:
         rootfs = bundle / "rootfs"

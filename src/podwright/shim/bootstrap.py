@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
 from podwright.base.errors import Unimplemented
 from podwright.runtime.base import RuntimeFailed
 from podwright.shim import shim_pb2 as pb
-from podwright.shim.names import NAMESPACE, Options, pack_options
+from podwright.shim.names import NAMESPACE
 
 VERSIONS = (2, 3)
 # The only events that a shim sends by a program are those of shims that no longer exist.
@@ -61,19 +62,14 @@ def wants_parameters(words: str) -> bool:
     return "deprecated API" in words
 
 
-def old_parameters(options: Options | None) -> bytes:
-    """The standard input of `start` before containerd 2.3."""
-    return pack_options(options).SerializeToString() if options is not None else b""
-
-
-def parameters(container_id: str, events: str, options: Options | None) -> bytes:
-    """The standard input of `start` from containerd 2.3 on."""
+def parameters(container_id: str, events: str, options: bytes) -> bytes:
+    """The standard input of `start` from containerd 2.3 on; before it is `options` alone: an Any, or empty."""
     message = pb.BootstrapParams(
         instance_id=container_id, namespace=NAMESPACE, containerd_ttrpc_address=events, containerd_grpc_address=events,
         containerd_binary=_PUBLISHER,
     )  # fmt: skip
-    if options is not None:
-        message.extensions.add(value=pack_options(options))
+    if options:
+        message.extensions.add(value=Any.FromString(options))
     return message.SerializeToString()
 
 

@@ -33,17 +33,14 @@ class Events:
         self.path = path
         self._tasks = Tasks("shim events")
         self._server: asyncio.Server | None = None
+        self._problem = "the socket for events of shims is not open"
         self._oom: set[str] = set()
 
     async def start(self) -> None:
-        """Listen; what an earlier daemon has left there is replaced. Once; later calls do nothing.
-
-        Raises FailedPrecondition for a path that is too long.
-        """
-        if self._server is not None:
-            return
+        """Listen; what an earlier daemon has left there is replaced. For a path that is too long see `require`."""
         if len(os.fsencode(self.path)) > _SUN_PATH_BYTES:
-            raise FailedPrecondition(f"{self.path} is too long a path for a socket: give a shorter --run")
+            self._problem = f"{self.path} is too long a path for a socket: give a shorter --run"
+            return
         self.path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         mask = os.umask(0o177)  # never, not for a moment, open to others
@@ -55,6 +52,12 @@ class Events:
         finally:
             os.umask(mask)
         self._server = await asyncio.start_unix_server(self._accept, sock=listening)
+        self._problem = ""
+
+    def require(self) -> None:
+        """Raises FailedPrecondition when it does not listen: shims would not start."""
+        if self._problem:
+            raise FailedPrecondition(self._problem)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.start(self._serve(reader, writer), name="shim")

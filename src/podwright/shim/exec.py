@@ -21,8 +21,9 @@ from podwright.base.tasks import first_error, shielded
 from podwright.linux.descriptors import Output
 from podwright.linux.process_tree import kill_below
 from podwright.runtime.base import ContainerNotRunning, ExecRequest, ExecResult, InteractiveExec
-from podwright.shim.input import Input
+from podwright.shim.input import Input, await_reader
 from podwright.shim.names import pack_spec
+from podwright.shim.shims import Shims
 from podwright.shim.task import Streams, Task
 from podwright.ttrpc.errors import ConnectionLost
 
@@ -30,6 +31,12 @@ log = get_logger(__name__)
 
 _KILLED_S = 10.0
 _TIMED_OUT = 137
+_PREFIX = "exec-"
+
+
+def fifos_of(scratch: Path, container_id: str, exec_id: str) -> Path:
+    """The directory for the fifos of a process, which is named by it: the next daemon finds it there."""
+    return scratch / f"{_PREFIX}{container_id}-{exec_id}"
 
 
 class Fifos:
@@ -104,13 +111,12 @@ class Execution:
 
     def __init__(self, task: Task, exec_id: str, *, plain: bool) -> None:
         self._task, self._id, self._plain = task, exec_id, plain
-        self._pid = 0
 
     async def start(self, request: ExecRequest | InteractiveExec, streams: Streams) -> None:
         """Raises ContainerNotRunning, CommandNotRunnable, RuntimeFailed."""
         try:
             await self._task.exec(self._id, pack_spec("Process", request.process), streams)
-            self._pid = await self._task.start(self._id)
+            await self._task.start(self._id)
         except (NotFound, FailedPrecondition, ConnectionLost) as error:
             raise ContainerNotRunning(f"container {request.container_id[:12]} does not run: {error}") from error
 
@@ -128,19 +134,20 @@ class Execution:
         await self._task.close_input(self._id)
 
     async def end(self) -> None:
-        """Kill it if it runs, and let the shim forget it."""
+        """Kill it if it runs, and let the shim forget it. One whose start is under way is waited for by the shim."""
         try:
-            if self._pid and (await self._task.state(self._id)).exited_at.seconds <= 0:
-                await self._kill()
+            state = await self._task.state(self._id)
+            if state.pid and state.exited_at.seconds <= 0:
+                await self._kill(state.pid)
             await self._task.delete(self._id)
         except (NotFound, ConnectionLost):
             return
         except (PodwrightError, TimeoutError) as error:
             log.warning("a process that was executed in a container can't be ended", error=repr(error))
 
-    async def _kill(self) -> None:
+    async def _kill(self, pid: int) -> None:
         if self._plain:
-            await kill_below(self._pid)
+            await kill_below(pid)
         await self._task.kill(signal.SIGKILL, exec_id=self._id)
         async with asyncio.timeout(_KILLED_S):
             await self.wait()
@@ -165,8 +172,7 @@ async def exec_interactive(task: Task, request: InteractiveExec, scratch: Path, 
     """The exit code. Raises ContainerNotRunning, CommandNotRunnable, RuntimeFailed."""
     exec_id = random_suffix()
     execution = Execution(task, exec_id, plain=plain)
-    directory = scratch / f"exec-{request.container_id}-{exec_id}"
-    with _fifos(directory, request) as fifos:
+    with _fifos(fifos_of(scratch, request.container_id, exec_id), request) as fifos:
         try:
             await execution.start(request, fifos.paths)
             fifos.started()
@@ -228,7 +234,7 @@ async def _copy(output: Output, writer: Writer | None) -> None:
 async def _feed(execution: Execution, source: Reader | None, fifo: str) -> None:
     if source is None:
         return
-    target = Input(Path(fifo), execution.close_input)
+    target = Input(await await_reader(Path(fifo)), execution.close_input)
     try:
         while data := await source.read():
             await target.send(data)
@@ -241,3 +247,18 @@ async def _resize(execution: Execution, sizes: AsyncIterator[TerminalSize] | Non
     if sizes is not None:
         async for size in sizes:
             await execution.resize(size)
+
+
+async def end_leftovers(scratch: Path, shims: Shims) -> None:
+    """Kill what was being executed in containers when the daemon died: their shims have it still."""
+    for directory in scratch.glob(f"{_PREFIX}*"):
+        container_id, _, exec_id = directory.name.removeprefix(_PREFIX).rpartition("-")
+        place = shims.place(container_id)
+        if place is not None:
+            try:
+                task = await shims.task(container_id)
+            except ConnectionLost:
+                log.debug("the shim of an exec is gone, and the process with it")
+            else:
+                await Execution(task, exec_id, plain=place.command.plain).end()
+        remove_tree(directory)

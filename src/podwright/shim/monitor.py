@@ -12,18 +12,21 @@ import time
 from functools import partial
 from pathlib import Path
 
-from podwright.base.errors import FailedPrecondition, Internal, NotFound, PodwrightError
+from google.protobuf.any_pb2 import Any
+
+from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound, PodwrightError
 from podwright.base.log import get_logger
 from podwright.base.streams import ProcessStreams
 from podwright.base.tasks import shielded
 from podwright.linux import pidfd
 from podwright.monitor.attach import Client, converse
-from podwright.monitor.base import LOST_EXIT_CODE, Exit, Launch, Monitored
+from podwright.monitor.base import LOST_EXIT_CODE, Exit, Launch, Monitored, Settings
 from podwright.runtime.base import RuntimeFailed
+from podwright.shim import shim_pb2 as pb
 from podwright.shim.events import Events
-from podwright.shim.input import Input
-from podwright.shim.names import pack_options
+from podwright.shim.input import Input, await_reader, open_read
 from podwright.shim.output import STDERR, STDOUT, LogFile, Output
+from podwright.shim.program import ShimCommand, was_started_in
 from podwright.shim.shims import Shims
 from podwright.shim.take_down import take_down
 from podwright.shim.task import Streams
@@ -38,42 +41,62 @@ _SHIM_END_S = 1.0
 
 
 class ShimMonitor:
-    """`attach_lag_bytes`: how far a client may fall behind."""
+    """The shims of all handlers. What it creates are containers whose `Launch.command` is a ShimCommand."""
 
-    def __init__(self, shims: Shims, events: Events, *, attach_lag_bytes: int) -> None:
-        self._shims, self._events, self._lag_limit = shims, events, attach_lag_bytes
+    def __init__(self, shims: Shims, events: Events, settings: Settings) -> None:
+        self._shims, self._events, self._settings = shims, events, settings
         self._outputs: dict[str, Output] = {}
         self._exits: dict[str, Exit] = {}
+        # Created here, and its input not written to yet: the shim may still be about to open it.
+        self._input_awaited: set[str] = set()
+
+    def has(self, container_id: str, bundle: Path) -> bool:
+        """Whether a container is, or was, in a shim."""
+        return self._shims.place(container_id) is not None or was_started_in(bundle)
 
     async def create(self, launch: Launch) -> Monitored:
+        assert isinstance(launch.command, ShimCommand)
+        self._events.require()
         try:
-            try:
-                return await self._create(launch)
-            except ConnectionLost:
-                # The pod's shim has ended with its last container, between its program's answer and our call.
-                await self._shims.clean_up(launch.container_id)
-                self.forget(launch.container_id)
-                return await self._create(launch)
+            async with asyncio.timeout(self._settings.create_timeout_s):
+                return await self._create_somewhere(launch, launch.command)
         except BaseException as error:
             await shielded(self._undo(launch.container_id), name="undo create in shim")
             if isinstance(error, ConnectionLost):
                 words = f"the shim died: {error}"
                 raise RuntimeFailed("create", launch.container_id, words, program="shim") from error
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded(
+                    f"the shim did not create container {launch.container_id[:13]} within "
+                    f"{self._settings.create_timeout_s:g} s"
+                ) from None
             raise
 
-    async def _create(self, launch: Launch) -> Monitored:
-        fifos = _make_fifos(launch)
-        self._outputs[launch.container_id] = Output(fifos, LogFile(launch.log_path))
-        task = await self._shims.start(launch.container_id, launch.bundle)
-        options = self._shims.program.options
+    async def _create_somewhere(self, launch: Launch, command: ShimCommand) -> Monitored:
+        try:
+            return await self._create(launch, command)
+        except ConnectionLost:
+            # The pod's shim has ended with its last container, between its program's answer and our call.
+            await self._shims.clean_up(launch.container_id)
+            self.forget(launch.container_id)
+            return await self._create(launch, command)
+
+    async def _create(self, launch: Launch, command: ShimCommand) -> Monitored:
+        container_id = launch.container_id
+        fifos, log_file = _make_fifos(launch), self._log_file(launch.log_path)
+        log_file.reopen()
+        self._outputs[container_id] = Output(fifos, log_file)
+        task = await self._shims.start(command, container_id, launch.bundle)
         streams = Streams(
             stdin=str(launch.bundle / _STDIN) if launch.stdin else "", stdout=str(fifos[STDOUT]),
             stderr=str(fifos.get(STDERR, "")), terminal=launch.terminal,
         )  # fmt: skip
-        pid = await task.create(
-            str(launch.bundle), streams, pack_options(options) if options is not None else None,
-            checkpoint=str(launch.restore_from or ""),
-        )  # fmt: skip
+        options = Any.FromString(command.options) if command.options else None
+        pid = await task.create(str(launch.bundle), streams, options, checkpoint=str(launch.restore_from or ""))
+        if launch.restore_from is not None:  # it has its process from its start on
+            pid = await task.start()
+        if launch.stdin:
+            self._input_awaited.add(container_id)
         process, shim = pidfd.identify(pid), pidfd.identify(await task.shim_pid())
         if process is None or shim is None:
             raise Internal(f"container {launch.container_id[:13]} or its shim ended at once")
@@ -94,9 +117,8 @@ class ShimMonitor:
             try:
                 async with asyncio.timeout(_DRAIN_S):
                     await output.ended()
-            except TimeoutError:
+            except TimeoutError:  # and is read until the shim lets go of it, when it deletes the container
                 log.info("a container's output is held by what it left behind", container=container_id[:13])
-            output.close()
             self._exits[container_id] = ended
         return self._exits[container_id]
 
@@ -123,11 +145,20 @@ class ShimMonitor:
         except PodwrightError as error:
             log.error("what a dead shim left can't be removed", container=container_id[:13], error=str(error))
 
-    def exit_now(self, monitored: Monitored) -> Exit | None:
-        return None if pidfd.is_alive(monitored.monitor) else _lost()
+    async def exit_now(self, monitored: Monitored) -> Exit | None:
+        """Opens the container's output first: were nobody to read it when the container ends, it would be lost."""
+        self._output(monitored)
+        if not pidfd.is_alive(monitored.monitor):
+            return await self.wait_exit(monitored)
+        try:
+            state = await (await self._shims.task(monitored.container_id)).state()
+        except (NotFound, FailedPrecondition, ConnectionLost):
+            return await self.wait_exit(monitored)
+        return await self.wait_exit(monitored) if state.status == pb.STOPPED else None
 
     def forget(self, container_id: str) -> None:
         self._exits.pop(container_id, None)
+        self._input_awaited.discard(container_id)
         self._events.forget(container_id)
         output = self._outputs.pop(container_id, None)
         if output is not None:
@@ -148,10 +179,11 @@ class ShimMonitor:
 
     async def attach(self, monitored: Monitored, streams: ProcessStreams, *, stdin: bool, stdin_once: bool) -> None:
         output = self._output(monitored)
-        client = Client(streams, self._lag_limit)
-        target = self._input(monitored) if stdin else None
+        client = Client(streams, self._settings.attach_lag_max_bytes)
+        target: Input | None = None
         output.join(client)
         try:
+            target = await self._input(monitored) if stdin else None
             resize = partial(self._resize, monitored)
             await converse(client, streams, target, once=stdin_once, resize=resize)
         finally:
@@ -159,11 +191,17 @@ class ShimMonitor:
             if target is not None:
                 target.close()
 
-    def _input(self, monitored: Monitored) -> Input:
-        async def let_go() -> None:
-            await (await self._shims.task(monitored.container_id)).close_input()
+    async def _input(self, monitored: Monitored) -> Input:
+        container_id, fifo = monitored.container_id, Path(monitored.bundle) / _STDIN
 
-        return Input(Path(monitored.bundle) / _STDIN, let_go)
+        async def let_go() -> None:
+            await (await self._shims.task(container_id)).close_input()
+
+        if container_id not in self._input_awaited:
+            return Input(open_read(fifo), let_go)
+        target = Input(await await_reader(fifo), let_go)
+        self._input_awaited.discard(container_id)
+        return target
 
     async def _resize(self, monitored: Monitored, width: int, height: int) -> None:
         await self.resize(monitored, width=width, height=height)
@@ -174,9 +212,16 @@ class ShimMonitor:
         if output is None:
             bundle = Path(monitored.bundle)
             fifos = {stream: bundle / name for stream, name in _NAMES.items() if (bundle / name).exists()}
-            log_file = LogFile(Path(monitored.log_path) if monitored.log_path else None)
+            log_file = self._log_file(Path(monitored.log_path) if monitored.log_path else None)
+            try:
+                log_file.reopen()
+            except PodwrightError as error:  # the container goes on, and waits for nobody
+                log.error("a container's log can't be opened", container=monitored.container_id[:13], error=str(error))
             output = self._outputs[monitored.container_id] = Output(fifos, log_file, resumed=True)
         return output
+
+    def _log_file(self, path: Path | None) -> LogFile:
+        return LogFile(path, limit_bytes=self._settings.log_size_max_bytes)
 
     def close(self) -> None:
         """Stop reading; what is not read yet waits in the fifos for the next daemon."""

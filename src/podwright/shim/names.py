@@ -13,8 +13,10 @@ NAMESPACE = "k8s.io"
 EVENTS_SERVICE = "containerd.services.events.ttrpc.v1.Events"
 TASK_OOM = "containerd.events.TaskOOM"
 
+RUNC_OPTIONS = "containerd.runc.v1.Options"
+
 _SPEC = "types.containerd.io/opencontainers/runtime-spec/1"
-_OPTIONS = {pb.RuncOptions: "containerd.runc.v1.Options", pb.GenericOptions: "runtimeoptions.v1.Options"}
+_OPTIONS = {pb.RuncOptions: RUNC_OPTIONS, pb.GenericOptions: "runtimeoptions.v1.Options"}
 
 Options = pb.RuncOptions | pb.GenericOptions
 
@@ -28,9 +30,9 @@ def task_service(version: int) -> str:
     return f"containerd.task.v{version}.Task"
 
 
-def pack_options(options: Options) -> Any:
-    """A shim's options as it expects them."""
-    return Any(type_url=_OPTIONS[type(options)], value=options.SerializeToString())
+def pack_options(options: Options) -> bytes:
+    """A shim's options as it expects them: an Any."""
+    return Any(type_url=_OPTIONS[type(options)], value=options.SerializeToString()).SerializeToString()
 
 
 def pack_spec(kind: str, part: msgspec.Struct) -> Any:

@@ -29,13 +29,13 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class LogFile:
-    """Appends to the file at `path`; None: throws away."""
+    """Appends to the file at `path`, from the first `reopen` on; None: throws away. Begins it afresh where it would
+    exceed `limit_bytes` (0: no limit), as conmon does."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, *, limit_bytes: int = 0) -> None:
+        self._path, self._limit = path, limit_bytes
         self._fd = -1
         self._failed = False
-        self.reopen()
 
     def reopen(self) -> None:
         """Go on in the file that is at the path now; made where there is none. Raises what `create_log` does."""
@@ -49,20 +49,31 @@ class LogFile:
 
     def write(self, lines: bytes) -> None:
         """A full disk costs lines, and stops no container; it is logged once."""
-        view = memoryview(lines)
         try:
-            while view and self._fd >= 0:
-                view = view[os.write(self._fd, view) :]
+            for line in _whole_lines(lines) if self._limit else [lines]:
+                self._write(line)
             self._failed = False
         except OSError as error:
             if not self._failed:
                 log.error("a container's log can't be written", path=str(self._path), error=error.strerror)
             self._failed = True
 
+    def _write(self, data: bytes) -> None:
+        if self._limit and self._fd >= 0 and os.fstat(self._fd).st_size + len(data) > self._limit:
+            os.ftruncate(self._fd, 0)
+        view = memoryview(data)
+        while view and self._fd >= 0:
+            view = view[os.write(self._fd, view) :]
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _whole_lines(text: bytes) -> list[bytes]:
+    """Not at carriage returns, as `splitlines` does."""
+    return [line + b"\n" for line in text.removesuffix(b"\n").split(b"\n")]
 
 
 class Output:
@@ -105,6 +116,7 @@ class Output:
         os.close(fd)
         del self._open[fd]
         if not self._open:
+            self._log_file.close()
             self._ended.set()
             for client in self._clients:
                 client.end()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from podwright.base.errors import FailedPrecondition, NotFound
-from podwright.linux.pidfd import ProcessIdentity
+from podwright.linux.pidfd import ProcessIdentity, send_signal
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.runtime.base import (
     CheckpointRequest,
@@ -23,12 +23,16 @@ from podwright.runtime.base import (
     Usage,
 )
 from podwright.runtime.criu import Criu
+from podwright.runtime.features import read_features
 from podwright.shim import shim_pb2 as pb
+from podwright.shim.events import Events
 from podwright.shim.exec import exec_interactive, exec_sync
 from podwright.shim.names import pack_checkpoint_options, pack_spec
+from podwright.shim.program import ShimCommand
 from podwright.shim.shims import Shims
 from podwright.shim.take_down import leave, take_down
 from podwright.shim.task import Task
+from podwright.shim.usage import read_usage
 from podwright.ttrpc.errors import ConnectionLost
 
 _STATES = {
@@ -39,19 +43,27 @@ _STATES = {
 class ShimRuntime:
     """One shim's program with its options. `scratch`: a directory of ours for short-lived fifos.
 
-    With runc's options, containers are plain processes of this kernel; of any other shim nothing is known.
+    `oci`: the OCI runtime that it calls, where that is known.
     """
 
-    def __init__(self, shims: Shims, scratch: Path) -> None:
-        self._shims, self._scratch = shims, scratch
-        self._plain = isinstance(shims.program.options, pb.RuncOptions)
+    def __init__(
+        self, shims: Shims, events: Events, command: ShimCommand, scratch: Path, *, oci: Path | None, timeout_s: float
+    ) -> None:  # fmt: skip
+        self._shims, self._events, self._command, self._scratch = shims, events, command, scratch
+        self._oci, self._timeout_s = oci, timeout_s
+        self._plain = command.plain
         self.own_kernel = not self._plain
         self.limits_pods_only = False
         self._criu = Criu()
+        self._features: Features | None = None
+
+    @property
+    def program(self) -> Path:
+        return self._command.path
 
     @property
     def command(self) -> RuntimeCommand:
-        return RuntimeCommand(self._shims.program.path)
+        return self._command
 
     @property
     def command_in_user_namespace(self) -> RuntimeCommand:
@@ -81,6 +93,9 @@ class ShimRuntime:
     async def kill(
         self, container_id: str, signal: int, *, all_processes: bool = False, process: ProcessIdentity | None = None
     ) -> None:  # fmt: skip
+        if process is not None and self._plain and not all_processes:
+            send_signal(process, signal)
+            return
         try:
             await (await self._shims.task(container_id)).kill(signal, everything=all_processes)
         except (NotFound, FailedPrecondition, ConnectionLost):
@@ -111,7 +126,9 @@ class ShimRuntime:
         return ""  # the monitor, which is the same shim, says it
 
     async def usage(self, container_id: str) -> Usage | None:
-        return None
+        if self._plain:
+            return None  # its cgroup tells
+        return read_usage(await (await self._running(container_id)).stats())
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:
         await (await self._running(container_id)).update(pack_spec("LinuxResources", resources))
@@ -134,7 +151,9 @@ class ShimRuntime:
 
     async def checkpoint_problem(self) -> str:
         if not self._plain:
-            return f"{self._shims.program.path.name} is not known to checkpoint: use a handler of type oci with runc"
+            return f"{self.program.name} is not known to checkpoint: use a handler of type oci with runc"
+        if not (await self.features()).checkpoint:
+            return f"{self._oci} was built without checkpoint/restore: use one that has it (Debian's runc)"
         return await self._criu.problem()
 
     async def checkpoint(self, request: CheckpointRequest) -> None:
@@ -174,5 +193,12 @@ class ShimRuntime:
                 raise
 
     async def features(self) -> Features:
-        """What is behind a shim can't be known: it counts on nothing that not all have."""
-        return Features(self._shims.program.path.name, "")
+        """Those of the OCI runtime that it calls; what is behind any other shim can't be known, and counts on nothing
+        that not all have."""
+        self._events.require()
+        if self._features is None:
+            found = Features(self.program.name, "")
+            if self._oci is not None:
+                found = await read_features(self._oci, timeout_s=self._timeout_s)
+            self._features = found
+        return self._features

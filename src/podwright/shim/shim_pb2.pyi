@@ -1018,3 +1018,159 @@ class GenericOptions(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenericOptions: _TypeAlias = GenericOptions  # noqa: Y015
+
+@_typing.final
+class MetricsV1(_message.Message):
+    """What Stats answers with, io.containerd.cgroups.v1.Metrics and io.containerd.cgroups.v2.Metrics: the members that are
+    read here. containerd/cgroups, cgroup1/stats and cgroup2/stats.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CpuUsage(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TOTAL_FIELD_NUMBER: _builtins.int
+        total: _builtins.int
+        def __init__(
+            self,
+            *,
+            total: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Cpu(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USAGE_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def usage(self) -> Global___MetricsV1.CpuUsage: ...
+        def __init__(
+            self,
+            *,
+            usage: Global___MetricsV1.CpuUsage | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class MemoryEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USAGE_FIELD_NUMBER: _builtins.int
+        usage: _builtins.int
+        def __init__(
+            self,
+            *,
+            usage: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Memory(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USAGE_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def usage(self) -> Global___MetricsV1.MemoryEntry: ...
+        def __init__(
+            self,
+            *,
+            usage: Global___MetricsV1.MemoryEntry | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cpu(self) -> Global___MetricsV1.Cpu: ...
+    @_builtins.property
+    def memory(self) -> Global___MetricsV1.Memory: ...
+    def __init__(
+        self,
+        *,
+        cpu: Global___MetricsV1.Cpu | None = ...,
+        memory: Global___MetricsV1.Memory | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "memory", b"memory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricsV1: _TypeAlias = MetricsV1  # noqa: Y015
+
+@_typing.final
+class MetricsV2(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Cpu(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USAGE_USEC_FIELD_NUMBER: _builtins.int
+        usage_usec: _builtins.int
+        def __init__(
+            self,
+            *,
+            usage_usec: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["usage_usec", b"usage_usec"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Memory(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USAGE_FIELD_NUMBER: _builtins.int
+        usage: _builtins.int
+        def __init__(
+            self,
+            *,
+            usage: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CPU_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cpu(self) -> Global___MetricsV2.Cpu: ...
+    @_builtins.property
+    def memory(self) -> Global___MetricsV2.Memory: ...
+    def __init__(
+        self,
+        *,
+        cpu: Global___MetricsV2.Cpu | None = ...,
+        memory: Global___MetricsV2.Memory | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "memory", b"memory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricsV2: _TypeAlias = MetricsV2  # noqa: Y015

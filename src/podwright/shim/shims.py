@@ -18,7 +18,7 @@ from podwright.base.tasks import Tasks
 from podwright.runtime.base import RuntimeFailed
 from podwright.shim.bootstrap import Endpoint
 from podwright.shim.connection import Connection
-from podwright.shim.program import Program
+from podwright.shim.program import Programs, ShimCommand
 from podwright.shim.task import Task
 from podwright.ttrpc.errors import ConnectionLost
 
@@ -26,27 +26,34 @@ log = get_logger(__name__)
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a container is. `socket` '': its shim has not said yet where it serves."""
+    """Where a container is, and of which program its shim is. `socket` '': it has not said yet where it serves."""
 
     bundle: str
+    program: str
+    options: bytes
     socket: str = ""
     version: int = 0
+
+    @property
+    def command(self) -> ShimCommand:
+        return ShimCommand(Path(self.program), options=self.options)
 
 
 class Shims:
     """`directory` holds the files. `close` ends the connections; shims live on."""
 
-    def __init__(self, directory: Path, program: Program, *, timeout_s: float) -> None:
-        self._directory, self.program, self._timeout_s = directory, program, timeout_s
+    def __init__(self, directory: Path, programs: Programs, *, timeout_s: float) -> None:
+        self._directory, self._programs, self._timeout_s = directory, programs, timeout_s
         self._connections: dict[str, Connection] = {}
         self._locks = KeyedLocks()
         self._tasks = Tasks("shim")
 
-    async def start(self, container_id: str, bundle: Path) -> Task:
-        """A shim for a new container. Raises what `Program.start` does, ConnectionLost."""
-        self._write(container_id, Place(str(bundle)))
-        endpoint = await self.program.start(container_id, bundle)
-        self._write(container_id, Place(str(bundle), endpoint.path, endpoint.version))
+    async def start(self, command: ShimCommand, container_id: str, bundle: Path) -> Task:
+        """A shim for a new container. Raises what `Programs.start` does, ConnectionLost."""
+        place = Place(str(bundle), str(command.path), command.options)
+        self._write(container_id, place)
+        endpoint = await self._programs.start(command, container_id, bundle)
+        self._write(container_id, msgspec.structs.replace(place, socket=endpoint.path, version=endpoint.version))
         return await self._task(container_id, endpoint)
 
     def place(self, container_id: str) -> Place | None:
@@ -88,7 +95,7 @@ class Shims:
         if place is None or not Path(place.bundle).exists():
             return
         try:
-            await self.program.delete(container_id, Path(place.bundle))
+            await self._programs.delete(place.command, container_id, Path(place.bundle))
         except RuntimeFailed as error:
             log.warning("what a dead shim left can't be removed", container=container_id[:13], error=str(error))
 

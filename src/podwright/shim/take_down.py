@@ -27,7 +27,10 @@ async def take_down(shims: Shims, container_id: str) -> None:
         return
     try:
         # Without a socket a daemon died while the shim started: to ask for one again finds it, or makes one.
-        task = await (shims.task(container_id) if place.socket else shims.start(container_id, Path(place.bundle)))
+        if place.socket:
+            task = await shims.task(container_id)
+        else:
+            task = await shims.start(place.command, container_id, Path(place.bundle))
         await _end(task)
         await leave(task)
     except ConnectionLost:

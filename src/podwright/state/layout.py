@@ -104,8 +104,17 @@ class Layout:
         """State directories of the OCI runtimes, one a handler."""
         return self.run / "runtime"
 
+    @property
+    def shims(self) -> Path:
+        """What the daemon keeps of containerd's shims; `shim/` owns the inside."""
+        return self.run / "shims"
+
     def sandbox(self, sandbox_id: str) -> Path:
         return self.sandboxes / sandbox_id
+
+    def sandbox_bundle(self, sandbox_id: str) -> Path:
+        """The OCI bundle of the pod's sandbox container; named by its id, as containerd's shims want it."""
+        return self.sandbox(sandbox_id) / sandbox_id
 
     def namespace(self, sandbox_id: str, kind: str) -> Path:
         """Where the pod's namespace `kind` (net, ipc, uts, user) is pinned."""

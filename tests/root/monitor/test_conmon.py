@@ -42,7 +42,7 @@ async def test_log_file_is_there_before_the_start(bench: Bench) -> None:
     log = bench.directory / "logs/0.log"
     monitored = await bench.create(container_config("true"), log=log)
     assert stat.S_IMODE(log.stat().st_mode) == 0o640
-    assert bench.monitor.exit_now(monitored) is None
+    assert await bench.monitor.exit_now(monitored) is None
 
 
 async def test_no_log_path_throws_output_away(bench: Bench) -> None:
@@ -64,7 +64,7 @@ async def test_wait_can_be_cancelled_and_repeated(bench: Bench) -> None:
     await bench.runtime.kill(monitored.container_id, signal.SIGKILL, process=monitored.process)
     codes = {(await bench.monitor.wait_exit(monitored)).exit_code for _ in range(2)}
     assert codes == {137}
-    assert bench.monitor.exit_now(monitored) == await bench.monitor.wait_exit(monitored)
+    assert await bench.monitor.exit_now(monitored) == await bench.monitor.wait_exit(monitored)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_a_killed_monitor_loses_the_exit_code_only(bench: Bench) -> None:
         async with asyncio.timeout(0.1):
             await bench.monitor.wait_exit(monitored)
     assert pidfd.is_alive(monitored.process)
-    assert bench.monitor.exit_now(monitored) is None
+    assert await bench.monitor.exit_now(monitored) is None
     await bench.runtime.kill(monitored.container_id, signal.SIGKILL)
     ended = await bench.monitor.wait_exit(monitored)
     assert (ended.lost, ended.exit_code) == (True, LOST_EXIT_CODE)
@@ -155,9 +155,9 @@ async def test_a_killed_monitor_loses_the_exit_code_only(bench: Bench) -> None:
 async def test_another_monitor_object_takes_over(bench: Bench) -> None:
     monitored = await bench.run("sh", "-c", "sleep 0.3; exit 5")
     later = Conmon(Settings(), bench.exits)
-    assert later.exit_now(monitored) is None
+    assert await later.exit_now(monitored) is None
     assert (await later.wait_exit(monitored)).exit_code == 5
-    assert later.exit_now(monitored) is not None
+    assert await later.exit_now(monitored) is not None
 
 
 async def test_monitor_is_reaped_though_nobody_waits(bench: Bench) -> None:

@@ -13,21 +13,16 @@ import pytest
 from podwright.base.streams import ProcessStreams
 from podwright.linux import pidfd
 from podwright.monitor.base import LOST_EXIT_CODE, Launch
+from podwright.monitor.base import Settings as MonitorSettings
 from podwright.oci.runtime_spec import LinuxResources, Memory
 from podwright.runtime.base import CommandNotRunnable, ContainerNotRunning, InteractiveExec, RuntimeFailed
+from podwright.shim.usage import read_usage
 from podwright.wire.cri_log import LogJoiner, LogReader
 from tests.support.containers import container_config
 from tests.support.shims import ShimBench
 from tests.support.streams import Keyboard, Screen
 
-# Some of these fail in one run of ten (docs/shim.md says of what): they are not asked of every change until the driver
-# is a handler's, and then without this.
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        not os.environ.get("PODWRIGHT_TEST_SHIM"), reason="the driver is not in use: PODWRIGHT_TEST_SHIM=1"
-    ),
-]
+pytestmark = pytest.mark.root
 
 TRAP, UNTIL_SIGNALLED = "trap go=1 USR1", "until [ $go ]; do sleep 0.02; done"
 
@@ -120,6 +115,10 @@ async def test_pause_resume_and_update(bench: ShimBench) -> None:
     assert stats is not None
     assert stats.memory is not None
     assert stats.memory.limit_bytes == 64 << 20
+    usage = read_usage(await (await bench.driver.shims.task(container_id)).stats())
+    assert stats.cpu is not None
+    assert usage.cpu_ns >= stats.cpu.usage_ns > 0
+    assert usage.memory_bytes > 0
 
 
 async def test_exec_gives_code_output_and_truncation(bench: ShimBench) -> None:
@@ -188,13 +187,23 @@ async def test_log_is_opened_anew(bench: ShimBench) -> None:
     assert b"one" not in log.read_bytes()
 
 
+async def test_log_begins_afresh_at_its_limit(bench: ShimBench) -> None:
+    bench.settings = MonitorSettings(log_size_max_bytes=8192)
+    await bench.restart()
+    log = bench.directory / "logs/0.log"
+    monitored = await bench.run("sh", "-c", "for i in $(seq 400); do echo line $i; done", log=log)
+    await bench.monitor.wait_exit(monitored)
+    assert log.stat().st_size <= 8192
+    assert log.read_bytes().endswith(b"F line 400\n")
+
+
 async def test_another_daemon_finds_containers_output_and_exits(bench: ShimBench) -> None:
     log = bench.directory / "logs/0.log"
     script = f"{TRAP}; printf half; {UNTIL_SIGNALLED}; echo ' line'; exit 5"
     monitored = await bench.run("sh", "-c", script, log=log)
     await _content(log, b"P half\n")
     await bench.restart()
-    assert bench.monitor.exit_now(monitored) is None
+    assert await bench.monitor.exit_now(monitored) is None
     await bench.runtime.kill(monitored.container_id, signal.SIGUSR1)
     ended = await bench.monitor.wait_exit(monitored)
     assert (ended.exit_code, ended.lost) == (5, False)
@@ -204,7 +213,7 @@ async def test_another_daemon_finds_containers_output_and_exits(bench: ShimBench
 
 async def test_an_end_that_no_daemon_saw_is_told_to_the_next(bench: ShimBench) -> None:
     monitored = await bench.run("sleep", "100")
-    await bench.driver.stop()
+    await bench.driver.close()
     os.kill(monitored.process.pid, signal.SIGKILL)
     await pidfd.wait_end(monitored.process)
     await bench.restart()
@@ -234,11 +243,11 @@ async def test_memory_that_runs_out_is_told_as_an_event(bench: ShimBench) -> Non
 
 async def test_death_of_the_shim_without_a_daemon(bench: ShimBench) -> None:
     monitored = await bench.run("sleep", "100")
-    await bench.driver.stop()
+    await bench.driver.close()
     os.kill(monitored.monitor.pid, signal.SIGKILL)
     await pidfd.wait_end(monitored.monitor)
     await bench.restart()
-    ended = bench.monitor.exit_now(monitored)
+    ended = await bench.monitor.exit_now(monitored)
     assert ended is not None
     assert ended.lost
     await bench.runtime.delete(monitored.container_id, force=True)

@@ -8,6 +8,7 @@ import pytest
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
 from podwright.runtime import hybrid
+from podwright.runtime.base import Runtime
 from podwright.runtime.handlers import Handlers, HandlerSettings, Settings
 
 
@@ -134,3 +135,38 @@ def test_gvisor_by_its_programs_name(tmp_path: Path, installed: Path) -> None:
     assert not handlers.wants_sandbox_container("")
     with pytest.raises(InvalidArgument, match="not a handler"):
         handlers.wants_sandbox_container("kata")
+
+
+class Shims:
+    """Who drives shims, as far as handlers know."""
+
+    def __init__(self, driver: Runtime) -> None:
+        self.driver, self.asked = driver, [""]
+
+    def runtime(self, handler: str, settings: HandlerSettings) -> Runtime:
+        self.asked = [handler, settings.path]
+        return self.driver
+
+    async def end_leftovers(self) -> None:
+        self.asked.append("leftovers")
+
+
+async def test_shims_by_their_names(tmp_path: Path, installed: Path) -> None:
+    for name in ("crun", "containerd-shim-runc-v2"):
+        program(installed, name)
+    configured = {
+        "kata": HandlerSettings(path="io.containerd.kata.v2"),
+        "odd": HandlerSettings(path="/opt/odd", type="shim", wants_sandbox_container=False),
+    }
+    settings = Settings(handlers=configured)
+    with pytest.raises(FailedPrecondition, match="no command line"):
+        make(tmp_path, settings).runtime("kata")
+    shims = Shims(make(tmp_path).runtime("crun"))
+    handlers = Handlers(settings, tmp_path / "state", shims=shims)
+    assert handlers.names() == ("crun", "kata", "odd", "shim")
+    assert handlers.runtime("kata") is shims.driver
+    assert shims.asked == ["kata", "io.containerd.kata.v2"]
+    assert [name for name in handlers.names() if handlers.isolates(name)] == ["kata", "odd"]
+    assert [name for name in handlers.names() if handlers.wants_sandbox_container(name)] == ["kata"]
+    await handlers.end_leftovers()
+    assert shims.asked[-1] == "leftovers"

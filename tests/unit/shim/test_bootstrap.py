@@ -12,6 +12,7 @@ from podwright.runtime.base import RuntimeFailed
 from podwright.shim import bootstrap
 from podwright.shim import shim_pb2 as pb
 from podwright.shim.bootstrap import Endpoint
+from podwright.shim.names import pack_options
 
 JSON = {"version": 3, "address": "unix:///run/s/1", "protocol": "ttrpc"}
 
@@ -49,12 +50,13 @@ def test_no_address(answer: bytes) -> None:
 
 def test_options_of_both_ages() -> None:
     options = pb.GenericOptions(type_url="io.containerd.kata.v2.options", config_path="/etc/kata.toml")
-    old = Any.FromString(bootstrap.old_parameters(options))
-    new = pb.BootstrapParams.FromString(bootstrap.parameters("c", "/events", options))
+    packed = pack_options(options)
+    old = Any.FromString(packed)
+    new = pb.BootstrapParams.FromString(bootstrap.parameters("c", "/events", packed))
     assert (old.type_url, old.value) == ("runtimeoptions.v1.Options", options.SerializeToString())
     assert (new.instance_id, new.namespace, new.containerd_ttrpc_address) == ("c", "k8s.io", "/events")
     assert [extension.value for extension in new.extensions] == [old]
-    assert bootstrap.old_parameters(None) == b""
+    assert not pb.BootstrapParams.FromString(bootstrap.parameters("c", "/events", b"")).extensions
 
 
 def test_who_wants_the_newer_kind_says_so() -> None:

@@ -222,6 +222,8 @@ async def bench(handler: str, settings: Settings) -> AsyncIterator[Bench]:
     made = cgroups.create_parent(parent)
     try:
         driver = Handlers(settings, directory / "state").runtime(handler)
+        if not isinstance(driver, CliRuntime):
+            raise FailedPrecondition(f"{driver.program.name} has no command line to check")
         tried = Bench(driver, directory, cgroups, parent)
         try:
             yield tried

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from podwright.base.errors import FailedPrecondition
 from podwright.cgroup.base import CgroupDriver, Kernel, Naming, Settings, Version
-from podwright.cgroup.driver import Cgroups
 from podwright.cgroup.v1 import CgroupV1
 from podwright.cgroup.v2 import CgroupV2
 from podwright.linux.mounts import MountInfo, mountinfo
@@ -66,6 +65,9 @@ def naming(settings: Settings, version: Version) -> Naming:
 
 def cgroup_driver(settings: Settings) -> CgroupDriver:
     """The driver for this machine."""
+    # Who only wants to know what is mounted need not wait for an event loop's import.
+    from podwright.cgroup.driver import Cgroups
+
     found = hierarchies()
     kernel: Kernel = CgroupV2(found.unified) if found.version == "v2" else CgroupV1(found.controllers, found.unified)
     return Cgroups(

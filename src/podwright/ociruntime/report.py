@@ -5,10 +5,11 @@ A caller that gives `--log FILE --log-format json` reads JSON lines with level, 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
+
+import msgspec
 
 
 class Report:
@@ -36,9 +37,9 @@ class Report:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e9):09}Z"
         if self._as_json:
-            line = json.dumps({"level": level, "msg": words, "time": stamp}) + "\n"
+            line = _json({"level": level, "msg": words, "time": stamp}) + "\n"
         else:
-            line = f"time={json.dumps(stamp)} level={level} msg={json.dumps(words)}\n"
+            line = f"time={_json(stamp)} level={level} msg={_json(words)}\n"
         if self._path:
             self._append(line)
         elif self._as_json:
@@ -55,3 +56,7 @@ class Report:
             os.write(fd, line.encode())
         finally:
             os.close(fd)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,121 @@
+"""`create`: the container's cgroup, its plan, nspawn; each is in the record before it is made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from podwright.base.errors import FailedPrecondition, Unimplemented
+from podwright.base.files import write_plain
+from podwright.linux import syscalls as sys
+from podwright.linux.pidfd import identify
+from podwright.nspawn import stage
+from podwright.nspawn.cgroup import Cgroup, path_for
+from podwright.nspawn.launch import STAGE, Launch, launch
+from podwright.nspawn.plan import FILTER, ProcessPlan, RootPlan
+from podwright.nspawn.trees import Trees, own_cgroups, steps
+from podwright.oci.runtime_spec import LinuxResources, StoredSpec
+from podwright.ociruntime import console
+from podwright.ociruntime.base import CreateRequest
+from podwright.ociruntime.record import Container
+
+_PROPAGATION = {
+    "shared": sys.MS_SHARED, "slave": sys.MS_SLAVE, "private": sys.MS_PRIVATE,
+    "rshared": sys.MS_SHARED | sys.MS_REC, "rslave": sys.MS_SLAVE | sys.MS_REC,
+    "rprivate": sys.MS_PRIVATE | sys.MS_REC,
+}  # fmt: skip
+
+
+def create(nspawn: Path, container: Container, request: CreateRequest) -> int:
+    """The pid of the carrier. See `Program.create`."""
+    spec = request.bundle.spec
+    cgroup = Cgroup(path_for(spec.linux.cgroups_path, container.id))
+    if cgroup.kernel.processes(cgroup.path):
+        raise FailedPrecondition(f"linux.cgroupsPath: there are processes in {cgroup.path} already")
+    machine = f"podwright-{os.urandom(8).hex()}"
+    container.details.update(machine=machine, cgroup=cgroup.path)
+    container.save()
+    cgroup.make()
+    program = compile_filter(spec)
+    write_plain(container.directory / FILTER, program.encode())
+    shown, command = stage.make(container.directory / STAGE)
+    trees = Trees()
+    try:
+        document = _plan(request, cgroup, trees, program)
+        wanted = Launch(
+            container.directory, machine, spec.linux.namespaces, shown, command, document, trees.descriptors,
+            cgroup.files_to_join(),
+        )  # fmt: skip
+        started = launch(nspawn, wanted)
+    finally:
+        trees.close()
+    first = identify(started.first)
+    container.details["first"] = [started.first, first.start_time if first else 0]
+    container.save()
+    # Not before: what nspawn and its first step use is no measure of the container's needs.
+    if spec.linux.resources is not None:
+        cgroup.limit_devices(spec.linux.resources)
+        cgroup.limit(spec.linux.resources)
+    return started.carrier
+
+
+def _plan(request: CreateRequest, cgroup: Cgroup, trees: Trees, program: str) -> bytes:
+    """JSON. What it refers to is added to `trees`. `program` is the system call filter's."""
+    bundle, spec = request.bundle, request.bundle.spec
+    root_tree = trees.clone(bundle.rootfs.resolve(), recursive=True)
+    own_cgroup_namespace = any(namespace.type == "cgroup" for namespace in spec.linux.namespaces)
+    root = RootPlan(
+        tree=root_tree,
+        mounts=steps(spec.mounts, bundle.path, trees, *own_cgroups(cgroup.hierarchies, cgroup.path)),
+        devices=(bundle.document.get("linux") or {}).get("devices") or [],
+        masked=spec.linux.masked_paths,
+        read_only_paths=spec.linux.readonly_paths,
+        read_only=spec.root.readonly,
+        propagation=_PROPAGATION.get(spec.linux.rootfs_propagation, 0),
+        sysctls=spec.linux.sysctl,
+        hostname=spec.hostname,
+        cgroup_namespace=-1 if own_cgroup_namespace else trees.add(os.open("/proc/self/ns/cgroup", os.O_RDONLY)),
+    )
+    process = ProcessPlan(
+        _without_nodes(bundle.document["process"], spec.linux.resources, cgroup), program,
+        console=_console(request.console_socket, trees),
+    )  # fmt: skip
+    mounts = [step._asdict() for step in root.mounts]
+    return msgspec.json.encode({"root": root._asdict() | {"mounts": mounts}, "process": process._asdict()})
+
+
+def _console(path: str, trees: Trees) -> int:
+    if not path:
+        return -1
+    with console.connect(path) as connection:
+        return trees.add(os.dup(connection.fileno()))
+
+
+def _without_nodes(process: dict[str, Any], resources: LinuxResources | None, cgroup: Cgroup) -> dict[str, Any]:
+    """Where no cgroup says which devices may be used, a container that may make nodes could use any device."""
+    rules = resources.devices if resources is not None else []
+    if cgroup.limits_devices or any(rule.allow and rule.type in ("", "a") and rule.major is None for rule in rules):
+        return process
+    sets = process.get("capabilities") or {}
+    return process | {
+        "capabilities": {name: [cap for cap in caps or [] if cap != "CAP_MKNOD"] for name, caps in sets.items()}
+    }
+
+
+def compile_filter(spec: StoredSpec) -> str:
+    """linux.seccomp as a program for the kernel, in base64; '' for none."""
+    profile = spec.linux.seccomp
+    if not profile:
+        return ""
+    if profile.get("listenerPath"):
+        raise Unimplemented("linux.seccomp.listenerPath is not supported by podwright-nspawn")
+    # Compiling is for those that have a profile: it loads a library, and the log's.
+    from podwright.security.seccomp_filter import compiled
+
+    program = compiled(msgspec.Raw(msgspec.json.encode(profile)))
+    if not program:
+        raise Unimplemented("linux.seccomp: libseccomp.so.2 is not installed (Debian: apt-get install libseccomp2)")
+    return program

@@ -1,0 +1,1 @@
+"""What podwright-nspawn decides before it does anything."""

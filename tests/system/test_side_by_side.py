@@ -20,7 +20,7 @@ from tests.support.remote import argv
 
 pytestmark = pytest.mark.root
 
-HANDLERS = ("crun", "runc", "runsc")
+HANDLERS = ("crun", "runc", "runsc", "nspawn")
 # What a pod lives in, by words of its command line beside the pod's id; when that is killed, so is the pod.
 LIVES_IN = {"runsc": b"runsc-sandbox"}
 SERVE = 'echo "$0 is up"; mkdir /tmp/w; echo "from $0" >/tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w'

@@ -40,7 +40,7 @@ def runtime() -> None:
 
 @application.command()
 def check(
-    handler: Annotated[str, typer.Argument(help="A handler of the configuration, or crun, runc, runsc.")] = "",
+    handler: Annotated[str, typer.Argument(help="A handler of the configuration, or crun, runc, runsc, nspawn.")] = "",
     *,
     path: Annotated[Path | None, typer.Option("--path", help="A runtime's program, instead of the handler's.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration.")] = None,

@@ -16,6 +16,7 @@ from podwright.runtime.base import Features, Runtime, RuntimeCommand
 from podwright.runtime.cli import CliRuntime
 from podwright.runtime.gvisor import GvisorRuntime
 from podwright.runtime.leftovers import end_leftovers
+from podwright.runtime.own_programs import own_handlers, own_program
 from podwright.runtime.shim_names import calls_oci_runtime, is_shim
 
 log = get_logger(__name__)
@@ -27,7 +28,7 @@ _WELL_KNOWN = {**{name: name for name in (*_PREFERRED, "runsc")}, "shim": "conta
 _PLAIN = frozenset({"crun", "runc", "youki"})
 _SYSTEMD_CGROUP = "--systemd-cgroup"
 # Runtimes whose `exec` gives the process our own pipes and ends when it does.
-_ENDS_WITH_ITS_PROCESS = frozenset({"crun"})
+_ENDS_WITH_ITS_PROCESS = frozenset({"crun", "podwright-nspawn"})
 
 
 # Options that are not to be given in `options`, and what to set instead.
@@ -121,7 +122,7 @@ class Settings:
     )
     handlers: dict[str, HandlerSettings] = field(
         default_factory=dict,
-        metadata={"help": "RuntimeClass handlers by name; crun, runc, runsc and shim need no entry."},
+        metadata={"help": "RuntimeClass handlers by name; crun, runc, runsc, shim and nspawn need no entry."},
     )
     timeout_s: float = field(
         default=60.0,
@@ -167,6 +168,8 @@ class Handlers:
             for name, path in _WELL_KNOWN.items()
             if name not in settings.handlers and find_program(path) is not None
         }
+        ours = own_handlers(systemd_cgroups=systemd_cgroups)
+        self._known.update({name: HandlerSettings(path=str(program)) for name, program in ours.items()})
         self._known.update(settings.handlers)
         self._default, self._reason = self._choose_default()
 
@@ -287,7 +290,7 @@ class Handlers:
         return command
 
     def _program(self, name: str, settings: HandlerSettings) -> Path:
-        word = settings.path or name
+        word = settings.path or str(own_program(name) or name)
         program = find_program(word)
         if program is None:
             raise FailedPrecondition(

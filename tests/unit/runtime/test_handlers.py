@@ -170,3 +170,20 @@ async def test_shims_by_their_names(tmp_path: Path, installed: Path) -> None:
     assert [name for name in handlers.names() if handlers.wants_sandbox_container(name)] == ["kata"]
     await handlers.end_leftovers()
     assert shims.asked[-1] == "leftovers"
+
+
+def test_our_own_programs_are_handlers_where_what_they_need_is_installed(
+    tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "venv/bin/python"))
+    program(installed, "crun")
+    own = program(installed, "podwright-nspawn")
+    assert make(tmp_path).names() == ("crun",)
+    program(installed, "systemd-nspawn")
+    handlers = make(tmp_path)
+    assert handlers.names() == ("crun", "nspawn")
+    assert handlers.runtime("nspawn").program == own
+    assert not handlers.isolates("nspawn")
+    assert Handlers(Settings(), tmp_path / "state", systemd_cgroups=True).names() == ("crun",)
+    configured = Settings(handlers={"nspawn": HandlerSettings(options=("--debug",))})
+    assert make(tmp_path, configured).runtime("nspawn").program == own

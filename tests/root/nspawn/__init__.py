@@ -1,0 +1,1 @@
+"""podwright-nspawn with real nspawn and conmon."""

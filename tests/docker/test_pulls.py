@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from podwright.base.errors import DataLoss, NotFound, ResourceExhausted, Unauthenticated
+from podwright.base.errors import DataLoss, FailedPrecondition, NotFound, ResourceExhausted, Unauthenticated
 from podwright.docker.engine import Engine
 from podwright.docker.image.service import DockerImages
 from podwright.image.progress import Phase, PullProgress
@@ -116,6 +116,19 @@ async def test_a_damaged_layer(images: DockerImages) -> None:
         with pytest.raises(DataLoss, match="verification failed"):
             await images.pull(name)
         assert await images.all() == []
+
+
+async def test_a_layer_that_this_engine_can_not_unpack(
+    images: DockerImages, engine: Engine, registry: Registry
+) -> None:
+    """Not a fault of the registry's, so the kubelet isn't told that trying again may help."""
+    pushed = push_image(registry, names.unique("app"), "v1", [marker("zstd", 5000)], compression="zstd")
+    pull = images.pull(registry.reference(pushed.repository, "v1"))
+    if int(engine.version.partition(".")[0]) >= 23:
+        assert (await pull).id == pushed.config_digest
+    else:
+        with pytest.raises(FailedPrecondition, match="before 23"):
+            await pull
 
 
 class Gate:

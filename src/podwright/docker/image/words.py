@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from podwright.base.errors import DataLoss, InvalidArgument, PodwrightError, ResourceExhausted
+from podwright.base.errors import DataLoss, FailedPrecondition, InvalidArgument, PodwrightError, ResourceExhausted
 from podwright.oci.reference import Reference
 from podwright.registry.base import AuthenticationFailed, ManifestUnknown, RateLimited, RegistryUnavailable
 
@@ -23,6 +23,7 @@ _REFUSED = re.compile(
 )
 _UNKNOWN = re.compile(r"manifest unknown|not found|name unknown|does not exist|no matching manifest", re.IGNORECASE)
 _DAMAGED = re.compile(r"verification failed|digest (did not|does not) match|invalid checksum", re.IGNORECASE)
+_UNPACKING = re.compile(r"failed to register layer|error processing tar|invalid tar header", re.IGNORECASE)
 _INVALID = re.compile(r"invalid reference format|unsupported (media type|manifest)|is not supported", re.IGNORECASE)
 
 
@@ -40,6 +41,8 @@ def pull_failure(reference: Reference, words: str) -> PodwrightError:
         return ManifestUnknown(whole)
     if _DAMAGED.search(text):
         return DataLoss(whole)
+    if _UNPACKING.search(text):
+        return FailedPrecondition(f"{whole} (before 23.0 it can't unpack layers compressed by zstd)")
     if _INVALID.search(text):
         return InvalidArgument(whole)
     return RegistryUnavailable(whole)

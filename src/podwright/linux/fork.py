@@ -47,6 +47,7 @@ def _be_child(child: Callable[[Ready], object], tell: int, keep: set[int], *, ne
             os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and programs would inherit that
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
         def ready(fact: bytes) -> None:
             os.write(tell, _READY + fact)

@@ -14,8 +14,8 @@ from podwright.linux import syscalls as sys
 from podwright.linux.pidfd import identify
 from podwright.nspawn import stage
 from podwright.nspawn.cgroup import Cgroup, path_for
-from podwright.nspawn.launch import STAGE, Launch, launch
-from podwright.nspawn.plan import FILTER, ProcessPlan, RootPlan
+from podwright.nspawn.launch import Launch, launch
+from podwright.nspawn.plan import FILTER, STAGE, ProcessPlan, RootPlan
 from podwright.nspawn.trees import Trees, own_cgroups, steps
 from podwright.oci.runtime_spec import LinuxResources, StoredSpec
 from podwright.ociruntime import console

@@ -20,13 +20,24 @@ from podwright.base.errors import DeadlineExceeded, FailedPrecondition
 from podwright.linux import syscalls as sys
 from podwright.linux.fork import fork
 from podwright.nspawn import options
-from podwright.nspawn.plan import AT_ONCE, CHANNEL, FURTHER, GATE, GATE_FILE, OUTCOME, OUTCOME_FILE, PLAN, STDIN
+from podwright.nspawn.plan import (
+    AT_ONCE,
+    CHANNEL,
+    FURTHER,
+    GATE,
+    GATE_FILE,
+    OUTCOME,
+    OUTCOME_FILE,
+    PLAN,
+    STAGE,
+    STDIN,
+)
 from podwright.oci.runtime_spec import Namespace
 
 _READY_TIMEOUT_S = 60.0
 _WORDS_BYTES = 4096
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-LOG, STAGE = "nspawn.log", "stage"
+LOG = "nspawn.log"
 
 # Its arguments: the log, and nspawn with its own. Signals that are meant for the container come by `kill`.
 _CARRIER = """

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 CHANNEL, PLAN, GATE, OUTCOME, STDIN, STDOUT, STDERR, FURTHER = 3, 4, 5, 6, 7, 8, 9, 10
 # How many may come with one message: SCM_MAX_FD of the kernel is 253.
 AT_ONCE = 250
-# In the container's directory: the fifos that GATE and OUTCOME are, and the system call filter's program.
-GATE_FILE, OUTCOME_FILE, FILTER = "gate", "outcome", "seccomp"
+# In the container's directory: the fifos that GATE and OUTCOME are, the compiled filter of system calls, nspawn's tree.
+GATE_FILE, OUTCOME_FILE, FILTER, STAGE = "gate", "outcome", "seccomp", "stage"
 
 
 class MountStep(NamedTuple):

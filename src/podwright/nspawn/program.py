@@ -17,7 +17,7 @@ from podwright.linux.capability_sets import CAPABILITY_NAMES
 from podwright.linux.pidfd import ProcessIdentity, is_alive, open_pidfd, send_signal
 from podwright.nspawn import refuse
 from podwright.nspawn.cgroup import Cgroup, members, path_for
-from podwright.nspawn.plan import GATE_FILE, OUTCOME_FILE
+from podwright.nspawn.plan import GATE_FILE, OUTCOME_FILE, STAGE
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.ociruntime.base import Call, CreateRequest, ExecRequest, ProcessRow
 from podwright.ociruntime.record import Container
@@ -25,7 +25,7 @@ from podwright.ociruntime.stats import Stats
 
 _DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin")
 _START_TIMEOUT_MS = 60_000
-_PROPAGATED = Path("/run/systemd/nspawn/propagate")
+_NSPAWN_RUN = Path("/run/systemd/nspawn")
 _MOUNT_OPTIONS = (
     "bind", "rbind", "ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime",
     "strictatime", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
@@ -116,10 +116,7 @@ class Nspawn:
             send_signal(process, signal.SIGKILL)
             _await_end(process)
         if machine := container.details.get("machine"):
-            try:
-                (_PROPAGATED / machine).rmdir()  # nspawn leaves it behind when it is killed
-            except FileNotFoundError:
-                return
+            _sweep(machine, container.directory / STAGE)
 
     def exec(self, container: Container, request: ExecRequest) -> int:
         from podwright.nspawn.execute import execute
@@ -151,6 +148,17 @@ class Nspawn:
     def oom_kills(self, container: Container) -> int:
         cgroup = self._cgroup(container)
         return cgroup.kernel.oom_kills(cgroup.path) or 0
+
+
+def _sweep(machine: str, stage: Path) -> None:
+    """What nspawn leaves behind when it is killed: a directory by the machine's name, a lock by its tree's inode."""
+    try:
+        (_NSPAWN_RUN / "propagate" / machine).rmdir()
+    except FileNotFoundError:
+        pass
+    if stage.exists():
+        found = stage.stat()
+        (_NSPAWN_RUN / f"locks/inode-{found.st_dev}:{found.st_ino}").unlink(missing_ok=True)
 
 
 def _first(container: Container) -> ProcessIdentity | None:

@@ -10,7 +10,7 @@ from podwright.base.errors import InvalidArgument
 from podwright.linux import syscalls
 from podwright.oci.runtime_spec import Capabilities, Process, User
 from podwright.ociruntime.arguments import Arguments
-from podwright.ociruntime.attended import wait
+from podwright.ociruntime.attended import signals_held, wait
 from podwright.ociruntime.base import Call, ExecRequest, Program
 from podwright.ociruntime.bundle import check_process
 from podwright.ociruntime.create import write_pid
@@ -27,12 +27,19 @@ def run(call: Call, program: Program, arguments: Arguments) -> int:
     )
     if process.terminal and not request.console_socket:
         raise InvalidArgument("a terminal needs somebody to carry it: give --console-socket")
-    if not detach:
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    if detach:
+        _start(program, container, request, arguments)
+        return 0
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    with signals_held():
+        return wait(_start(program, container, request, arguments))
+
+
+def _start(program: Program, container: Container, request: ExecRequest, arguments: Arguments) -> int:
     pid = program.exec(container, request)
     if arguments.value("pid-file"):
         write_pid(arguments.value("pid-file"), pid)
-    return 0 if detach else wait(pid)
+    return pid
 
 
 def _process(container: Container, arguments: Arguments) -> Process:

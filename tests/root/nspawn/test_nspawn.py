@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess  # noqa: TID251 - a program, as a person starts it
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from podwright.container.spec.facts import SandboxFacts
 from podwright.criapi import api_pb2 as pb
 from podwright.linux.pidfd import identify, wait_end
 from podwright.runtime.base import RuntimeFailed
+from tests.support import names
 from tests.support.containers import Bench, container_config
 
 pytestmark = pytest.mark.root
@@ -58,11 +61,15 @@ async def test_a_killed_carrier_takes_the_container_with_it_at_delete(bench: Ben
     assert isinstance(details, dict)
     first = identify(details["first"][0])
     assert first is not None
+    stage = (bench.directory / "runtime/nspawn" / monitored.container_id / "stage").stat()
+    lock = Path(f"/run/systemd/nspawn/locks/inode-{stage.st_dev}:{stage.st_ino}")
+    assert lock.exists()
     os.kill(monitored.process.pid, signal.SIGKILL)
     assert (await bench.monitor.wait_exit(monitored)).exit_code == 137
     await bench.runtime.delete(monitored.container_id, force=True)
     await asyncio.wait_for(wait_end(first), 10)
     assert not Path("/run/systemd/nspawn/propagate", details["machine"]).exists()
+    assert not lock.exists()
 
 
 async def test_the_death_of_nspawn_is_the_containers(bench: Bench) -> None:
@@ -72,3 +79,21 @@ async def test_the_death_of_nspawn_is_the_containers(bench: Bench) -> None:
     status = Path(f"/proc/{details['first'][0]}/status").read_text()
     os.kill(int(status.partition("PPid:\t")[2].split()[0]), signal.SIGKILL)
     assert (await bench.monitor.wait_exit(monitored)).exit_code == 137
+
+
+def test_run_hands_signals_on_and_ends_as_the_container_does(tmp_path: Path, rootfs: Path) -> None:
+    """As a person runs it, without a monitor."""
+    script = "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"
+    process = {"args": ["sh", "-c", script], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]}
+    config = {
+        "ociVersion": "1.0.2", "process": process, "root": {"path": str(rootfs), "readonly": True},
+        "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}], "cgroupsPath": names.cgroup()},
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    argv = [sys.executable, "-m", "podwright.nspawn", "--root", str(tmp_path / "state"), "run", "one"]
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"up\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 3
+    assert list((tmp_path / "state").iterdir()) == []

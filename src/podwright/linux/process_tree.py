@@ -1,8 +1,8 @@
 """The end of everything below a process, in another PID namespace or not.
 
 Found by parents and by sessions: a child whose parent has died is no descendant any more, but it still is in the
-session that it inherited. Members are stopped before they are killed, so that none forks while we look. proc(5),
-setsid(2).
+session that it inherited. Members are stopped before they are killed, so that none forks while we look; one that is
+told to stop in the midst of a fork still makes its child, so we look until all have stopped. proc(5), setsid(2).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from podwright.linux.pidfd import ProcessIdentity, send_signal, wait_end
 
 _ROUNDS = 50
+_STOP_POLL_S = 0.002
+_STOPPED = (b"T", b"t")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class _Entry:
     identity: ProcessIdentity
     parent: int
     session: int
+    stopped: bool
 
 
 async def kill_below(pid: int, *, timeout_s: float = 5.0) -> bool:
@@ -33,9 +36,12 @@ async def kill_below(pid: int, *, timeout_s: float = 5.0) -> bool:
     sessions: set[int] = set()
     spared = {_session(pid), _session(os.getpid())}
     for _ in range(_ROUNDS):
-        new = {entry for entry in _below(pid, sessions) if entry.identity not in found}
+        entries = _below(pid, sessions)
+        new = {entry for entry in entries if entry.identity not in found}
         if not new:
-            break
+            if all(entry.stopped for entry in entries):
+                break
+            await asyncio.sleep(_STOP_POLL_S)
         for entry in new:
             send_signal(entry.identity, signal.SIGSTOP)
             found.add(entry.identity)
@@ -85,4 +91,6 @@ def _processes() -> Iterator[_Entry]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if fields[0] not in (b"Z", b"X"):
-            yield _Entry(ProcessIdentity(int(name), int(fields[19])), int(fields[1]), int(fields[3]))
+            yield _Entry(
+                ProcessIdentity(int(name), int(fields[19])), int(fields[1]), int(fields[3]), fields[0] in _STOPPED
+            )

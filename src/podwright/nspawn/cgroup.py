@@ -53,7 +53,8 @@ class Cgroup:
     def files_to_join(self, pid: int | None = None) -> list[str]:
         """cgroup.procs of every hierarchy; with `pid` of where that process is, for nspawn makes cgroups of its own."""
         if pid is not None and self.hierarchies.version == "v2":
-            path = Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::")
+            lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+            path = next(line for line in lines if line.startswith("0::")).removeprefix("0::")
             return [f"{self.hierarchies.unified}{path}/cgroup.procs"]
         return [f"{directory}/cgroup.procs" for directory in self.kernel.directories(self.path)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -14,10 +13,11 @@ from podwright.linux import syscalls as sys
 from podwright.linux.pidfd import identify
 from podwright.nspawn import stage
 from podwright.nspawn.cgroup import Cgroup, path_for
+from podwright.nspawn.device_nodes import confined
 from podwright.nspawn.launch import Launch, launch
 from podwright.nspawn.plan import FILTER, STAGE, ProcessPlan, RootPlan
 from podwright.nspawn.trees import Trees, own_cgroups, steps
-from podwright.oci.runtime_spec import LinuxResources, StoredSpec
+from podwright.oci.runtime_spec import StoredSpec
 from podwright.ociruntime import console
 from podwright.ociruntime.base import CreateRequest
 from podwright.ociruntime.record import Container
@@ -67,9 +67,10 @@ def _plan(request: CreateRequest, cgroup: Cgroup, trees: Trees, program: str) ->
     bundle, spec = request.bundle, request.bundle.spec
     root_tree = trees.clone(bundle.rootfs.resolve(), recursive=True)
     own_cgroup_namespace = any(namespace.type == "cgroup" for namespace in spec.linux.namespaces)
+    cgroups = own_cgroups(cgroup.hierarchies, cgroup.path, namespace=own_cgroup_namespace)
     root = RootPlan(
         tree=root_tree,
-        mounts=steps(spec.mounts, bundle.path, trees, *own_cgroups(cgroup.hierarchies, cgroup.path)),
+        mounts=steps(spec.mounts, bundle.path, trees, cgroups),
         devices=(bundle.document.get("linux") or {}).get("devices") or [],
         masked=spec.linux.masked_paths,
         read_only_paths=spec.linux.readonly_paths,
@@ -80,7 +81,7 @@ def _plan(request: CreateRequest, cgroup: Cgroup, trees: Trees, program: str) ->
         cgroup_namespace=-1 if own_cgroup_namespace else trees.add(os.open("/proc/self/ns/cgroup", os.O_RDONLY)),
     )
     process = ProcessPlan(
-        _without_nodes(bundle.document["process"], spec.linux.resources, cgroup), program,
+        confined(bundle.document["process"], spec.linux.resources, guarded=cgroup.limits_devices), program,
         console=_console(request.console_socket, trees),
     )  # fmt: skip
     mounts = [step._asdict() for step in root.mounts]
@@ -92,17 +93,6 @@ def _console(path: str, trees: Trees) -> int:
         return -1
     with console.connect(path) as connection:
         return trees.add(os.dup(connection.fileno()))
-
-
-def _without_nodes(process: dict[str, Any], resources: LinuxResources | None, cgroup: Cgroup) -> dict[str, Any]:
-    """Where no cgroup says which devices may be used, a container that may make nodes could use any device."""
-    rules = resources.devices if resources is not None else []
-    if cgroup.limits_devices or any(rule.allow and rule.type in ("", "a") and rule.major is None for rule in rules):
-        return process
-    sets = process.get("capabilities") or {}
-    return process | {
-        "capabilities": {name: [cap for cap in caps or [] if cap != "CAP_MKNOD"] for name, caps in sets.items()}
-    }
 
 
 def compile_filter(spec: StoredSpec) -> str:

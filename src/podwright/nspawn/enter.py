@@ -38,7 +38,8 @@ def main() -> None:
             os.write(CHANNEL, b"P" + pid.to_bytes(4, "little"))
             os.close(go)
             os._exit(0)
-        os.close(go)
+        for descriptor in (go, document["pidfd"], *document["cgroups"]):
+            os.close(descriptor)
         os.read(arrived, 1)  # its memory is the container's from here on
 
         def wait() -> None:

@@ -11,6 +11,8 @@ from podwright.linux import syscalls as sys
 from podwright.linux.fork import Ready, fork
 from podwright.linux.pidfd import ProcessIdentity, open_pidfd
 from podwright.nspawn import stage
+from podwright.nspawn.cgroup import Cgroup
+from podwright.nspawn.device_nodes import confined
 from podwright.nspawn.launch import memory_file, renumber
 from podwright.nspawn.plan import FILTER, PLAN, ProcessPlan
 from podwright.ociruntime import console
@@ -20,12 +22,16 @@ from podwright.ociruntime.record import Container
 _TOLD_BYTES = 5
 
 
-def execute(target: ProcessIdentity, container: Container, request: ExecRequest, cgroup_files: list[str]) -> int:
+def execute(target: ProcessIdentity, container: Container, request: ExecRequest, cgroup: Cgroup) -> int:
     """The pid of the process that has executed its command. Raises FailedPrecondition with what could not be done."""
     process, own = request.process, container.spec.process
     process.capabilities = process.capabilities or own.capabilities
     process.rlimits = process.rlimits or own.rlimits
-    plan = ProcessPlan(msgspec.to_builtins(process), (container.directory / FILTER).read_text())
+    document = confined(
+        msgspec.to_builtins(process), container.spec.linux.resources, guarded=cgroup.limits_devices
+    )  # fmt: skip
+    plan = ProcessPlan(document, (container.directory / FILTER).read_text())
+    cgroup_files = cgroup.files_to_join(target.pid)
     if not request.console_socket:
         return _execute(target, plan, cgroup_files, -1)
     with console.connect(request.console_socket) as connection:

@@ -126,7 +126,7 @@ class Nspawn:
             raise FailedPrecondition(f"container {container.id!r} has ended")
         if request.preserve_fds:
             raise Unimplemented("--preserve-fds is not supported by podwright-nspawn")
-        return execute(first, container, request, self._cgroup(container).files_to_join(first.pid))
+        return execute(first, container, request, self._cgroup(container))
 
     def pause(self, container: Container) -> None:
         self._cgroup(container).freeze()

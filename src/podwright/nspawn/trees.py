@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 from podwright.base.errors import InvalidArgument
 from podwright.cgroup.detect import Hierarchies
@@ -44,16 +45,24 @@ class Trees:
         self.descriptors.clear()
 
 
-def steps(mounts: list[Mount], bundle: Path, trees: Trees, cgroups: dict[str, str], unified: str) -> list[MountStep]:
-    """`cgroups`: the container's own cgroup directories by the name that its mount has for them; `unified`: that of
-    cgroup v2 where there is no other."""
+class OwnCgroups(NamedTuple):
+    """A container's own cgroup: directories by the name that its mount has for them; `unified`: that of cgroup v2 where
+    there is no other. `namespace`: whether it has a cgroup namespace of its own."""
+
+    directories: dict[str, str]
+    unified: str
+    namespace: bool
+
+
+def steps(mounts: list[Mount], bundle: Path, trees: Trees, cgroups: OwnCgroups) -> list[MountStep]:
+    """What the first step does about mounts[], in their order."""
     found = []
     for mount in mounts:
         options = mount_options.parse(mount.options)
         if options.bind or mount.type in ("bind", "rbind"):
             found.append(_bind(mount, options, bundle, trees))
         elif mount.type == "cgroup":
-            found.append(_cgroup(mount, options, trees, cgroups, unified))
+            found.append(_cgroup(mount, options, trees, cgroups))
         else:
             found.append(
                 MountStep(
@@ -85,23 +94,27 @@ def _set_attributes(tree: int, options: MountOptions) -> None:
         sys.mount_setattr(tree, "", flags, attr_set=options.recursive_set, attr_clr=options.recursive_clear)
 
 
-def _cgroup(mount: Mount, options: MountOptions, trees: Trees, cgroups: dict[str, str], unified: str) -> MountStep:
+def _cgroup(mount: Mount, options: MountOptions, trees: Trees, cgroups: OwnCgroups) -> MountStep:
     """cgroup v2: its own cgroup. v1: a tmpfs with its own cgroup of each hierarchy, as runc does."""
-    if unified:
-        number = trees.clone(unified)
+    if cgroups.unified and cgroups.namespace:  # which has that for its root; nspawn makes one of its own in v2
+        return MountStep(
+            mount.destination, source="cgroup", fstype="cgroup2", flags=options.flags, propagation=options.propagation
+        )  # fmt: skip
+    if cgroups.unified:
+        number = trees.clone(cgroups.unified)
         _set_attributes(trees.descriptors[-1], options)
         return MountStep(mount.destination, tree=number, propagation=sys.MS_PRIVATE | sys.MS_REC)
     members = {}
-    for name, directory in cgroups.items():
+    for name, directory in cgroups.directories.items():
         members[name] = trees.clone(directory)
         _set_attributes(trees.descriptors[-1], options)
     return MountStep(
         mount.destination, fstype="tmpfs", source="tmpfs", flags=options.flags, data="mode=755", members=members
-    )
+    )  # fmt: skip
 
 
-def own_cgroups(hierarchies: Hierarchies, path: str) -> tuple[dict[str, str], str]:
-    """The arguments `cgroups` and `unified` of `steps` for a container whose cgroup is at `path`."""
+def own_cgroups(hierarchies: Hierarchies, path: str, *, namespace: bool) -> OwnCgroups:
+    """Of a container whose cgroup is at `path`."""
     if hierarchies.version == "v2":
-        return {}, hierarchies.unified + path
-    return {Path(top).name: top + path for top in hierarchies.controllers.values()}, ""
+        return OwnCgroups({}, hierarchies.unified + path, namespace)
+    return OwnCgroups({Path(top).name: top + path for top in hierarchies.controllers.values()}, "", namespace)

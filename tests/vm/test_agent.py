@@ -133,18 +133,20 @@ def test_mounts_come_in_order_and_paths_are_masked_and_readonly(client: Client, 
         {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"},
         {"destination": "/mnt/v", "type": "bind", "source": "share:volume", "options": ["rbind", "rw"]},
         {"destination": "/mnt/ro", "type": "bind", "source": "share:volume", "options": ["rbind", "ro"]},
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "tmpcopyup"]},
         {"destination": "/etc/hosts", "type": "bind", "source": "share:file", "options": ["bind", "ro"]},
     ]
     script = (
         "cat /etc/hosts; echo written >/mnt/v/below/f; cat /mnt/ro/below/f; touch /mnt/ro/x 2>&1 | grep -o Read-only;"
         " wc -c </proc/kcore; touch /proc/sys/kernel/x 2>&1 | grep -oE 'Read-only|nonexistent|No such';"
+        " grep -c web /etc/passwd; touch /etc/x 2>&1 | grep -o Read-only; ulimit -n;"
         " stat -f -c %T /dev/shm /dev/mqueue /proc; ls /dev/pts; ls -d /share /agent 2>&1 | wc -l"
     )
     _, out, _ = run(client, "sh", "-c", script, mounts=mounts)
     lines = out.splitlines()
     assert lines[:4] == ["hosts", "written", "Read-only", "0"]
-    assert lines[5:7] == ["tmpfs", "UNKNOWN"]
-    assert lines[8:] == ["ptmx", "2"], "the share and the agent are not in the container"
+    assert lines[5:9] == ["1", "Read-only", "1024", "tmpfs"]
+    assert lines[11:] == ["ptmx", "2"], "the share and the agent are not in the container"
     assert (machine.share / "volume/below/f").read_text() == "written\n"
 
 

@@ -65,6 +65,8 @@ def _become(process: Process, place: Place, stdio: list[int], report: socket.soc
     else:
         _make_file_system(place.layout, process.cwd, own_cgroup_namespace=place.own_cgroup_namespace)
     master, stdio = _terminal(console=place.layout is not None) if process.terminal else (-1, stdio)
+    if place.layout is not None:
+        _close_file_system(place.layout)
     for number, fd in enumerate(stdio):
         os.dup2(fd, number)
         _give(number, process.credentials.uid)
@@ -97,6 +99,11 @@ def _make_file_system(layout: Layout, cwd: str, *, own_cgroup_namespace: bool) -
     os.close(mounts.open_target(root, cwd, directory=True))
     mounts.enter(root)
     os.close(root)
+
+
+def _close_file_system(layout: Layout) -> None:
+    """What has to be read-only or hidden is so from now on."""
+    mounts.finish(layout.mounts)
     mounts.make_read_only(layout.read_only_paths)
     mounts.mask(layout.masked)
     if layout.read_only:

@@ -163,8 +163,11 @@ class Containers:
                 fds.append(os.open(f"{directory}/{kind}", os.O_RDONLY | os.O_CLOEXEC))
             place = Place(container.cgroup, None, own_cgroup_namespace=False, namespaces=(fds[1], fds[2]))
             return await self._launch(request, wanted, place, fds[0])
-        except FileNotFoundError:
-            raise Failure(STATE, f"container {container.id} has ended") from None
+        except (Failure, OSError):
+            # One cannot enter what is just ending, for one reason or another.
+            if container.require_program().ended:
+                raise Failure(STATE, f"container {container.id} has ended") from None
+            raise
         finally:
             for fd in fds:
                 os.close(fd)

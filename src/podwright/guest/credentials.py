@@ -22,6 +22,7 @@ COMPILED_SECCOMP = "run.oci.seccomp_bpf_data"
 _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _AMBIENT_RAISE, _AMBIENT_CLEAR = 8, 47, 2, 4
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 _INSTRUCTION_BYTES = 8
+_FILES = 1024
 
 
 def compiled_filter(spec: Object) -> bytes:
@@ -61,6 +62,9 @@ class Credentials:
     def prepare(self) -> None:
         """What needs the machine's /proc and its root's powers. Raises OSError."""
         write("/proc/self/oom_score_adj", str(self.oom_score_adj))
+        # The agent's own is higher; programs that use select(2) count on this one.
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, hard))
         for kind, soft, hard in self.rlimits:
             resource.setrlimit(kind, (soft, hard))
 

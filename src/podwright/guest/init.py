@@ -7,6 +7,7 @@ ends the machine, which the host sees as the end of QEMU.
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from podwright.guest import agent
@@ -20,6 +21,7 @@ MODULES = "/modules"
 """Files that are loaded in the order of their names."""
 
 SHARE_TAG = "podwright"
+FILES = 1 << 20
 _NODEV = syscalls.MS_NOSUID | syscalls.MS_NOEXEC | syscalls.MS_NODEV
 _MOUNTS = (
     ("proc", "/proc", "proc", _NODEV, None),
@@ -40,6 +42,7 @@ def main() -> None:
             os.makedirs(target, exist_ok=True)
             syscalls.mount(source, target, kind, flags, data)
         _use_console("/dev/null")
+        _raise_limits()
         _load_modules()
         _use_console("/dev/console")
         set_up("lo")
@@ -72,6 +75,12 @@ def _use_console(path: str) -> None:
     if fd > 2:
         os.close(fd)
     sys.stdout = sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - as long as we live
+
+
+def _raise_limits() -> None:
+    """The kernel gives the first process 1024 descriptors, and few processes where there is little memory."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+    resource.setrlimit(resource.RLIMIT_NPROC, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def _load_modules() -> None:

@@ -11,6 +11,7 @@ import os
 import stat
 from typing import NamedTuple
 
+from podwright.guest.copies import copy_tree
 from podwright.guest.failures import UNSUPPORTED, Failure
 from podwright.guest.fields import Object, get, objects, strings
 from podwright.guest.shares import SHM, shared_path
@@ -28,12 +29,12 @@ _CLEAR = {
 _PROPAGATION = {
     "private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE, "shared": syscalls.MS_SHARED, "unbindable": 1 << 17,
 }  # fmt: skip
-_REFUSED = ("tmpcopyup", "idmap", "ridmap", "copy-symlink")
+_REFUSED = ("idmap", "ridmap", "copy-symlink")
 _KINDS = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind", "overlay")
 
 
 class Mount(NamedTuple):
-    """One mount(2), with what has to follow it. `read_only_below` is rro."""
+    """One mount(2), with what has to follow it. `read_only_below` is rro; `copies` is tmpcopyup."""
 
     source: str
     target: str
@@ -42,6 +43,7 @@ class Mount(NamedTuple):
     data: str
     propagation: int
     read_only_below: bool
+    copies: bool = False
 
 
 def plan(spec: Object) -> tuple[list[Mount], str]:
@@ -85,9 +87,9 @@ def _mount(source: str, target: str, kind: str, options: list[str], within: str)
             propagation = _PROPAGATION[option[1:]] | syscalls.MS_REC
         elif option in _REFUSED:
             raise Failure(UNSUPPORTED, f"{within}options: {option!r} can't be done in the machine")
-        elif option not in ("rro", "z", "Z"):
+        elif option not in ("rro", "tmpcopyup", "z", "Z"):
             data.append(option)
-    return Mount(source, target, kind, flags, ",".join(data), propagation, "rro" in options)
+    return Mount(source, target, kind, flags, ",".join(data), propagation, "rro" in options, "tmpcopyup" in options)
 
 
 def make(mounts: list[Mount], root: int) -> None:
@@ -108,7 +110,9 @@ def _make(mount: Mount, root: int) -> None:
         if bind:
             syscalls.mount(mount.source, path, None, mount.flags & (syscalls.MS_BIND | syscalls.MS_REC))
         else:
-            syscalls.mount(mount.source, path, mount.kind, mount.flags, mount.data or None)
+            syscalls.mount(mount.source, path, mount.kind, mount.flags & ~_late(mount), mount.data or None)
+            if mount.copies:
+                _copy_up(root, mount.target, target)
     finally:
         os.close(target)
     # What the descriptor refers to is below the new mount: the way to it is opened again.
@@ -123,6 +127,28 @@ def _make(mount: Mount, root: int) -> None:
                                    attr_set=syscalls.MOUNT_ATTR_RDONLY)  # fmt: skip
         if mount.propagation:
             syscalls.mount(None, path, None, mount.propagation)
+    finally:
+        os.close(target)
+
+
+def _late(mount: Mount) -> int:
+    """A read-only tmpfs first gets its files, and places for other mounts: `finish` makes it read-only."""
+    return mount.flags & syscalls.MS_RDONLY if mount.kind == "tmpfs" else 0
+
+
+def finish(mounts: list[Mount]) -> None:
+    """Inside the container, when everything is in its place."""
+    for mount in mounts:
+        if _late(mount):
+            syscalls.mount(None, mount.target, None, mount.flags | syscalls.MS_REMOUNT, mount.data or None)
+
+
+def _copy_up(root: int, path: str, below: int) -> None:
+    """What the image has there into the file system that hides it: files, links and directories. Podman's tmpcopyup."""
+    target = open_target(root, path, directory=True)
+    try:
+        source, copy = (os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd) for fd in (below, target))
+        copy_tree(source, copy)
     finally:
         os.close(target)
 

@@ -42,6 +42,10 @@ class Container:
         self.oom_kills = 0
         self.events = -1
 
+    def cgroup_of(self, execution: str) -> str:
+        """Where an exec is with all that it starts: without controllers, so that the container's limits are its own."""
+        return f"{self.cgroup}/exec-{execution}"
+
     def require_program(self) -> Program:
         """Its first process, running or ended. Raises Failure while it is being made."""
         if self.program is None:
@@ -161,9 +165,12 @@ class Containers:
         try:
             for kind in ("pid", "cgroup", "mnt"):
                 fds.append(os.open(f"{directory}/{kind}", os.O_RDONLY | os.O_CLOEXEC))
-            place = Place(container.cgroup, None, own_cgroup_namespace=False, namespaces=(fds[1], fds[2]))
+            cgroup = container.cgroup_of(name(request, "exec"))
+            os.mkdir(cgroup)
+            place = Place(cgroup, None, own_cgroup_namespace=False, namespaces=(fds[1], fds[2]))
             return await self._launch(request, wanted, place, fds[0])
         except (Failure, OSError):
+            _remove_if_empty(container.cgroup_of(name(request, "exec")))
             # One cannot enter what is just ending, for one reason or another.
             if container.require_program().ended:
                 raise Failure(STATE, f"container {container.id} has ended") from None
@@ -201,6 +208,7 @@ class Containers:
         if exec_:
             notice["exec"] = exec_
             container.execs.pop(exec_, None)
+            _remove_if_empty(container.cgroup_of(exec_))
         program.told = True
         self._notify(notice | {"oom": container.oom_kills > 0})
 
@@ -210,7 +218,8 @@ class Containers:
             raise Failure(INVALID, f"signal: {number} is no signal")
         container.require_program()
         if get(request, "all", bool, False):
-            cgroups.signal_all(container.cgroup, number)
+            key = get(request, "exec", str, "")
+            cgroups.signal_all(container.cgroup_of(key) if key in container.execs else container.cgroup, number)
             return {}
         if not self._program(container, request).signal(number):
             raise Failure(NOT_FOUND, f"container {container.id} has ended")
@@ -299,3 +308,11 @@ class Containers:
         if kills > container.oom_kills:
             container.oom_kills = kills
             self._notify({"notice": "oom", "id": container.id})
+
+
+def _remove_if_empty(cgroup: str) -> None:
+    """An exec's; what it has left running keeps it, and the container's end removes it."""
+    try:
+        os.rmdir(cgroup)
+    except OSError:
+        return

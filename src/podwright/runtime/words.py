@@ -13,7 +13,7 @@ import msgspec
 from podwright.runtime.base import CommandNotRunnable, RuntimeFailed
 
 _MISSING = re.compile(
-    r"executable file .*not found|not found in \$PATH|exec:? .*: stat .*no such file|exec .*no such file or directory"
+    r"executable file .*not found|not found in \$PATH|exec:? .*: stat .*no such file|exec:? .*no such file or directory"
     r"|failed to load .*: no such file or directory"
 )
 _NOT_EXECUTABLE = re.compile(

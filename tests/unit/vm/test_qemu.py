@@ -1,0 +1,38 @@
+"""QEMU's command line and its jail, as far as safety hangs on them."""
+
+from __future__ import annotations
+
+from podwright.vm import jail, qemu
+
+
+def hardware(accelerator: str) -> qemu.Hardware:
+    return qemu.Hardware(
+        accelerator, 512 << 20, 2, kernel=10, initrd=11, agent=12, console=13, share=14,
+        nics=[qemu.Nic(15, "02:00:00:00:00:01", 1450)],
+    )  # fmt: skip
+
+
+def test_all_comes_by_descriptors() -> None:
+    """QEMU opens nothing of the host by name."""
+    words = qemu.arguments(hardware("tcg"))
+    assert hardware("tcg").descriptors() == [10, 11, 12, 13, 14, 15]
+    paths = [word for word in words if "/" in word]
+    assert paths == ["/proc/self/fd/10", "/proc/self/fd/11"]
+    assert words[words.index("-sandbox") + 1].startswith("on,")
+    assert "virtio-net-device,netdev=net0,mac=02:00:00:00:00:01,host_mtu=1450" in words
+
+
+def test_only_emulated_clocks_are_told_their_frequency() -> None:
+    assert "tsc_early_khz" in qemu.kernel_command_line("tcg")
+    assert "tsc_early_khz" not in qemu.kernel_command_line("kvm")
+    assert "host" in qemu.arguments(hardware("kvm"))
+
+
+def test_each_machine_has_a_user_of_its_own() -> None:
+    one, two = (jail.jailed(["qemu"], keeper=pid, kvm=False) for pid in (7, 8))
+    user = one[one.index("--reuid") + 1]
+    assert user != two[two.index("--reuid") + 1]
+    assert int(user) > 1 << 20
+    for word in ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups", "--net"):
+        assert word in one
+    assert one[-3:] == ["--pdeathsig", "KILL", "qemu"]

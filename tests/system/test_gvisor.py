@@ -63,7 +63,7 @@ def test_a_pod_in_one_sentry(reaped: None, restarting: Daemon) -> None:
     """Two containers, their logs, exit codes, exec, network, and a restart of the daemon between."""
     daemon = restarting
     handlers = {h.name for h in daemon.runtime.Status(pb.StatusRequest()).runtime_handlers}
-    assert handlers == {"", "crun", "runc", "runsc", "shim", "nspawn"}
+    assert handlers == {"", "crun", "runc", "runsc", "shim", "nspawn", "vm"}
     pod = daemon.run_pod(handler="runsc")
     server = daemon.run_container(pod, "sh", "-c", ECHO_HTTP, name="server")
     short = daemon.run_container(pod, "sh", "-c", "echo out; echo err >&2; sleep 0.2; exit 7", name="short")

@@ -72,7 +72,7 @@ class NativeNode:
                 compiled_seccomp=features is not None and features.compiled_seccomp,
                 allowed_annotations=self._handlers.settings(handler).allowed_annotations,
                 default_profile_file=self._handlers.settings(handler).seccomp_profile,
-                privileged_devices=not self._handlers.settings(handler).privileged_without_host_devices,
+                privileged_devices=self._handlers.lends_host_devices(handler),
                 device_ownership=self._config.device.device_ownership_from_security_context,
                 absent_sources_to_reject=self._config.container.absent_mount_sources_to_reject,
                 selinux_optional=self._config.container.selinux_optional,

@@ -84,7 +84,7 @@ class Exits:
             return "Completed", ""
         if lost := self._lost(container):
             return "Error", lost
-        if ended.oom_hint or oom_killed:
+        if ended.oom_hint or oom_killed or self._out_of_memory(container):
             return "OOMKilled", "a process of the container was killed because its memory limit was reached"
         return "Error", ""
 
@@ -94,6 +94,13 @@ class Exits:
             return self._on.handlers.runtime(container.record.handler).lost(container.id)
         except PodwrightError:
             return ""
+
+    def _out_of_memory(self, container: Container) -> bool:
+        """What another kernel knows of the end."""
+        try:
+            return self._on.handlers.runtime(container.record.handler).out_of_memory(container.id)
+        except PodwrightError:
+            return False
 
     async def ended(self, container: Container) -> None:
         """Return when the container's end is stored (at once when it has ended or never ran)."""

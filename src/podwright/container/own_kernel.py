@@ -17,6 +17,7 @@ from podwright.base.tasks import Tasks
 from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
+from podwright.runtime.base import Usage
 
 log = get_logger(__name__)
 
@@ -71,10 +72,19 @@ class OwnKernelUsage:
             asked.asking, asked.due = None, time.monotonic() + _GOOD_FOR_S
         if usage is None:
             return
-        # The kernel counts memory for all of its containers together: of several, nobody knows whose it is.
-        alone = sum(1 for other in self._on.containers.of_sandbox(container.record.sandbox_id) if other.running) == 1
-        memory = MemoryStats(usage_bytes=usage.memory_bytes, working_set_bytes=usage.memory_bytes) if alone else None
+        memory = self._memory(container, usage)
         asked.answer = CgroupStats(time.time_ns(), cpu=CpuStats(usage.cpu_ns), memory=memory)
+
+    def _memory(self, container: Container, usage: Usage) -> MemoryStats | None:
+        """Where the kernel counts that of all containers together: of several, nobody knows whose it is."""
+        if usage.memory_limit_bytes is None:
+            running = [other for other in self._on.containers.of_sandbox(container.record.sandbox_id) if other.running]
+            if len(running) > 1:
+                return None
+        return MemoryStats(
+            usage_bytes=usage.memory_bytes, working_set_bytes=usage.memory_bytes - usage.inactive_file_bytes,
+            limit_bytes=usage.memory_limit_bytes or 0,
+        )  # fmt: skip
 
     def latest(self, container_id: str) -> CgroupStats | None:
         """What was told last; None for what has no kernel of its own."""

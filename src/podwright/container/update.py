@@ -119,11 +119,15 @@ def _check_memory(on: Collaborators, container: Container, resources: LinuxResou
 
 
 async def _apply(on: Collaborators, container: Container, resources: LinuxResources) -> None:
+    runtime = on.handlers.runtime(container.record.handler)
+    if runtime.own_kernel:  # whose cgroups are none of this kernel's
+        await runtime.update(container.id, resources)
+        return
     on.containers.update(container.id, update_undo=on.cgroups.save(container.record.cgroup, resources))
     try:
         ours, theirs = _divide(resources, unified=on.cgroups.version == "v2")
         if theirs != LinuxResources():
-            await on.handlers.runtime(container.record.handler).update(container.id, theirs)
+            await runtime.update(container.id, theirs)
         on.cgroups.set_limits(container.record.cgroup, ours)
     except BaseException as error:
         await shielded(undo_update(on, container), name="undo update")

@@ -99,10 +99,15 @@ class Features:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a kernel of a pod's own counts: nanoseconds of a container, and bytes of all its containers together."""
+    """What a kernel of a pod's own counts: nanoseconds of a container, and its bytes.
+
+    `memory_limit_bytes` 0: no limit; None: the kernel counts the memory of all containers of the pod together.
+    """
 
     cpu_ns: int
     memory_bytes: int
+    inactive_file_bytes: int = 0
+    memory_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,11 @@ class Runtime(Protocol):
 
     def lost(self, container_id: str) -> str:
         """Why a container that has ended could not go on, where its own process is not to blame; else ''."""
+        ...
+
+    def out_of_memory(self, container_id: str) -> bool:
+        """Whether a kernel of the pod's own killed a process of a container that has ended for want of memory; where
+        this kernel does, its cgroups tell."""
         ...
 
     async def usage(self, container_id: str) -> Usage | None:

@@ -175,6 +175,9 @@ class CliRuntime:
     def lost(self, container_id: str) -> str:
         return ""
 
+    def out_of_memory(self, container_id: str) -> bool:
+        return False
+
     async def usage(self, container_id: str) -> Usage | None:
         return None
 

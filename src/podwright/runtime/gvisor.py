@@ -28,6 +28,7 @@ from podwright.linux.process import find_program, readable, run
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.runtime.base import ExecRequest, ExecResult, InteractiveExec, RuntimeCommand, Usage
 from podwright.runtime.cli import CliRuntime
+from podwright.runtime.usage import read_usage
 from podwright.runtime.words import error_of
 
 log = get_logger(__name__)
@@ -88,33 +89,6 @@ class _StateFile(msgspec.Struct, rename="camel"):
     status: str = ""
     bundle_dir: str = ""
     sandbox: _Sandbox | None = None
-
-
-class _CpuUsage(msgspec.Struct):
-    total: int = 0
-
-
-class _Cpu(msgspec.Struct):
-    usage: _CpuUsage = msgspec.field(default_factory=_CpuUsage)
-
-
-class _MemoryUsage(msgspec.Struct):
-    usage: int = 0
-
-
-class _Memory(msgspec.Struct):
-    usage: _MemoryUsage = msgspec.field(default_factory=_MemoryUsage)
-
-
-class _Stats(msgspec.Struct):
-    cpu: _Cpu = msgspec.field(default_factory=_Cpu)
-    memory: _Memory = msgspec.field(default_factory=_Memory)
-
-
-class _Event(msgspec.Struct):
-    """What matters here of what `events --stats` says; runc's form."""
-
-    data: _Stats
 
 
 class GvisorRuntime(CliRuntime):
@@ -207,12 +181,8 @@ class GvisorRuntime(CliRuntime):
         return self._sign_shown
 
     async def usage(self, container_id: str) -> Usage | None:
-        done = await run([*self._argv, "events", "--stats", container_id], timeout_s=self._timeout_s)
-        try:
-            data = msgspec.json.decode(done.stdout, type=_Event).data
-        except msgspec.MsgspecError as error:
-            raise self._failure("events", container_id, f"its answer can't be read: {error}") from error
-        return Usage(cpu_ns=data.cpu.usage.total, memory_bytes=data.memory.usage.usage)
+        data = await read_usage(self._argv, container_id, timeout_s=self._timeout_s)
+        return replace(data, memory_limit_bytes=None)
 
     async def update(self, container_id: str, resources: LinuxResources) -> None:
         raise FailedPrecondition(

@@ -18,6 +18,7 @@ from podwright.runtime.gvisor import GvisorRuntime
 from podwright.runtime.leftovers import end_leftovers
 from podwright.runtime.own_programs import own_handlers, own_program
 from podwright.runtime.shim_names import calls_oci_runtime, is_shim
+from podwright.runtime.vm import VmRuntime
 
 log = get_logger(__name__)
 
@@ -28,7 +29,12 @@ _WELL_KNOWN = {**{name: name for name in (*_PREFERRED, "runsc")}, "shim": "conta
 _PLAIN = frozenset({"crun", "runc", "youki"})
 _SYSTEMD_CGROUP = "--systemd-cgroup"
 # Runtimes whose `exec` gives the process our own pipes and ends when it does.
-_ENDS_WITH_ITS_PROCESS = frozenset({"crun", "podwright-nspawn"})
+_ENDS_WITH_ITS_PROCESS = frozenset({"crun", "podwright-nspawn", "podwright-vm"})
+# Types that are driven by a command line.
+_DRIVERS: dict[str, type[CliRuntime]] = {"oci": CliRuntime, "gvisor": GvisorRuntime, "vm": VmRuntime}
+# Types that keep all containers of a pod in what its sandbox container brings.
+_ISOLATING = frozenset({"gvisor", "vm"})
+_TYPES = {"runsc": "gvisor", "podwright-vm": "vm"}
 
 
 # Options that are not to be given in `options`, and what to set instead.
@@ -48,12 +54,13 @@ class HandlerSettings:
     """`[runtime.handlers.NAME]`: one RuntimeClass handler."""
 
     path: str = field(default="", metadata={"help": "The runtime's program: a path, or a word looked up in PATH."})
-    type: Literal["", "oci", "gvisor", "shim"] = field(
+    type: Literal["", "oci", "gvisor", "vm", "shim"] = field(
         default="",
         metadata={
             "help": "How it is driven. oci: runc's command line, a container at a time; gvisor: runsc, all containers "
-            "of a pod in one\nsentry; shim: a containerd shim (runtime v2), by its program or as containerd names it "
-            "(io.containerd.kata.v2);\nempty: by the program's name, else oci."
+            "of a pod in one\nsentry; vm: podwright-vm, a pod in one virtual machine; shim: a containerd shim (runtime "
+            "v2), by its program\nor as containerd names it (io.containerd.kata.v2); empty: by the program's name, "
+            "else oci."
         },
     )
     root: Path | None = field(
@@ -64,7 +71,7 @@ class HandlerSettings:
         default=None,
         metadata={
             "help": "Whether each pod gets a sandbox container, which comes first and stays to the end; default: where "
-            "the\ntype needs it: gvisor, and any shim but the one that calls runc."
+            "the\ntype needs it: gvisor, vm, and any shim but the one that calls runc."
         },
     )
     shim_runtime: str = field(
@@ -109,8 +116,11 @@ class HandlerSettings:
         for word in self.options:
             if word.partition("=")[0] in _OURS:
                 raise InvalidArgument(f"{word!r} is set by Podwright; {_OURS[word.partition('=')[0]]}", field="options")
-        if self.type == "gvisor" and self.wants_sandbox_container is False:
-            raise InvalidArgument("a sentry is a sandbox container: gvisor needs one", field="wants_sandbox_container")
+        if self.type in _ISOLATING and self.wants_sandbox_container is False:
+            raise InvalidArgument(
+                f"all containers of a pod live in what its sandbox container brings: {self.type} needs one",
+                field="wants_sandbox_container",
+            )
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,7 @@ class Settings:
     )
     handlers: dict[str, HandlerSettings] = field(
         default_factory=dict,
-        metadata={"help": "RuntimeClass handlers by name; crun, runc, runsc, shim and nspawn need no entry."},
+        metadata={"help": "RuntimeClass handlers by name; crun, runc, runsc, shim, nspawn and vm need no entry."},
     )
     timeout_s: float = field(
         default=60.0,
@@ -246,8 +256,7 @@ class Handlers:
         root, scratch = settings.root or self._state_root / name, self._scratch
         for directory in (root, scratch):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        driver = GvisorRuntime if self._type(name) == "gvisor" else CliRuntime
-        return driver(
+        return _DRIVERS[self._type(name)](
             program, root, scratch, options=(*self._cgroup_options, *settings.options), create_command=command,
             plain_processes=program.name in _PLAIN, timeout_s=self._settings.timeout_s,
             exec_reaper=None if program.name in _ENDS_WITH_ITS_PROCESS else find_program("conmon"),
@@ -256,12 +265,17 @@ class Handlers:
     def _type(self, name: str) -> str:
         settings = self._known[name]
         word = settings.path or name
-        return settings.type or ("shim" if is_shim(word) else "gvisor" if Path(word).name == "runsc" else "oci")
+        return settings.type or ("shim" if is_shim(word) else _TYPES.get(Path(word).name, "oci"))
 
     def _has_own_kernel(self, name: str) -> bool:
         """What a shim makes of its pods can't be known, but of the one that calls runc."""
         kind = self._type(name)
-        return kind == "gvisor" or (kind == "shim" and not calls_oci_runtime(self._known[name].path or name))
+        return kind in _ISOLATING or (kind == "shim" and not calls_oci_runtime(self._known[name].path or name))
+
+    def lends_host_devices(self, handler: str) -> bool:
+        """Whether privileged containers of the handler get all devices of the host; a machine can't be lent any."""
+        settings = self.settings(handler)
+        return not settings.privileged_without_host_devices and self._type(handler or self._default) != "vm"
 
     def cni_conf_dir(self, handler: str) -> Path | None:
         """Where the CNI configuration of its pods is; None: where that of all others is. Also for one that has been

@@ -8,7 +8,11 @@ from pathlib import Path
 from podwright.linux.process import find_program
 
 # By the handler's name: the program, and what it is nothing without.
-_PROGRAMS = {"nspawn": ("podwright-nspawn", "systemd-nspawn")}
+_PROGRAMS = {
+    "nspawn": ("podwright-nspawn", "systemd-nspawn"),
+    "vm": ("podwright-vm", "qemu-system-x86_64"),
+}
+_KERNELS = Path("/boot")
 _WITHOUT_SYSTEMD_CGROUPS = frozenset({"nspawn"})
 
 
@@ -26,6 +30,6 @@ def own_handlers(*, systemd_cgroups: bool) -> dict[str, Path]:
     found = {
         handler: own_program(handler)
         for handler, (_, needs) in _PROGRAMS.items()
-        if handler not in unable and find_program(needs)
+        if handler not in unable and find_program(needs) and (handler != "vm" or any(_KERNELS.glob("vmlinuz-*")))
     }
     return {handler: program for handler, program in found.items() if program is not None}

@@ -122,6 +122,9 @@ class ShimRuntime:
             await take_down(self._shims, container_id)
         self._shims.forget(container_id)
 
+    def out_of_memory(self, container_id: str) -> bool:
+        return False
+
     def lost(self, container_id: str) -> str:
         return ""  # the monitor, which is the same shim, says it
 

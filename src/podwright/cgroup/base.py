@@ -140,6 +140,9 @@ class Kernel(Protocol):
     def directories(self, path: str) -> list[str]:
         """Where `path` is, or would be made, in each hierarchy."""
 
+    def limiting_directory(self, path: str) -> str:
+        """That of `directories` whose maker sizes the cgroup: there may be more, of hierarchies that limit nothing."""
+
     def prepare(self, directory: str) -> None:
         """Make a new cgroup directory usable for processes and children (cpuset, controllers)."""
 
@@ -215,6 +218,9 @@ class CgroupDriver(Protocol):
 
         `limits` are set on a cgroup that we made, never on the kubelet's.
         """
+
+    def is_sized_by_maker(self, parent: str, made: Iterable[str]) -> bool:
+        """Whether who made these directories is who sizes `parent`."""
 
     def remove(self, made: Iterable[str]) -> tuple[str, ...]:
         """Remove those of the directories `made` that are empty now. Returns those that are still in use."""

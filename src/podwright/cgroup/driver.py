@@ -96,12 +96,15 @@ class Cgroups:
         made: list[str] = []
         try:
             self._make(parent, made)
-            if limits is not None and made:
+            if limits is not None and self.is_sized_by_maker(parent, made):
                 self._kernel.set_limits(parent, limits)
         except BaseException:
             self.remove(made)
             raise
         return tuple(made)
+
+    def is_sized_by_maker(self, parent: str, made: Iterable[str]) -> bool:
+        return self._kernel.limiting_directory(self.kernel_path(parent)) in made
 
     def _make(self, parent: str, made: list[str]) -> None:
         """Appends to `made` as it goes. Starts over when an empty ancestor is removed, or made, under our hands."""

@@ -21,6 +21,7 @@ from podwright.oci.runtime_spec import LinuxResources
 
 # Any hierarchy lists a container's processes; these are the ones an OCI runtime never leaves out.
 _MEMBERSHIP = ("freezer", "pids", "devices", "memory", "cpu")
+_LIMITING = ("memory", "cpu")
 
 
 class CgroupV1:
@@ -37,6 +38,9 @@ class CgroupV1:
 
     def directories(self, path: str) -> list[str]:
         return [hierarchy + path for hierarchy in self._hierarchies]
+
+    def limiting_directory(self, path: str) -> str:
+        return next((self._mounts[name] for name in _LIMITING if name in self._mounts), self._hierarchies[0]) + path
 
     def prepare(self, directory: str) -> None:
         """A new cpuset is empty and takes no process until it has CPUs and memory nodes. cpuset(7)."""

@@ -31,6 +31,9 @@ class CgroupV2:
     def directories(self, path: str) -> list[str]:
         return [self._mount + path]
 
+    def limiting_directory(self, path: str) -> str:
+        return self._mount + path
+
     def prepare(self, directory: str) -> None:
         """Hand the parent's controllers down: a cgroup has those that its parent's subtree_control names."""
         parent = Path(directory).parent

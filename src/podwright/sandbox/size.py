@@ -49,8 +49,7 @@ def _per_period(given: pb.LinuxContainerResources) -> int:
 
 def sized_by_client(cgroups: CgroupDriver, sandbox: Sandbox) -> bool:
     """Whether the pod's cgroup is not ours to size: the kubelet has made it, or it is a slice of systemd's."""
-    path = cgroups.kernel_path(sandbox.record.cgroup_parent)
-    return not any(directory.endswith(path) for directory in sandbox.record.made_cgroups)
+    return not cgroups.is_sized_by_maker(sandbox.record.cgroup_parent, sandbox.record.made_cgroups)
 
 
 def resize_cgroup(

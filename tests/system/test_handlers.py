@@ -163,7 +163,7 @@ def resize(daemon: Daemon, pod: str, **given: pb.LinuxContainerResources) -> Non
 
 def sandbox_annotations(daemon: Daemon, pod: str) -> dict[str, str]:
     """Those that the runtime has got."""
-    bundle = daemon.run / "sandboxes" / pod / "pause"
+    bundle = daemon.run / "sandboxes" / pod / pod
     annotations: dict[str, str] = json.loads((bundle / "config.json").read_bytes())["annotations"]
     return annotations
 

@@ -35,7 +35,7 @@ from podwright.wire.guest_frames import (
 )  # fmt: skip
 
 MEMORY = "384M"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 240.0
 _COMMAND_LINE = "console=hvc0 tsc_early_khz=2000000 quiet loglevel=4 panic=-1 reboot=t"
 MAC, HOST_ADDRESSES = "52:54:00:12:34:56", ("10.9.8.1/24", "10.9.7.1/32", "fd09:8::1/64")
 # A network namespace of the machine's own, with a tap that has the host's addresses.

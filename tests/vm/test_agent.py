@@ -191,12 +191,15 @@ def test_what_can_not_be_executed_is_told(client: Client, sleeper: Container) ->
 
 
 def test_input_goes_through_and_ends(client: Client) -> None:
-    """More than pipes and credit hold, there and back."""
+    """More than pipes and credit hold, there and back, while another container has not been started."""
     with Container(client, specification("cat"), stdin=True) as one:
+        waiting = Container(client, specification("true"))
         data = b"".join(b"%07d\n" % number for number in range(60_000))
         client.type(one.stdin, data, end=True)
         assert client.read(one.out) == data
         assert one.end()["code"] == 0
+        client.ask("delete", id=waiting.id)
+        assert waiting.end()["code"] == 137
 
 
 def test_an_input_without_a_reader_is_reset(client: Client) -> None:

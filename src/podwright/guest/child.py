@@ -42,6 +42,7 @@ class Place(NamedTuple):
 def run(process: Process, place: Place, stdio: list[int], report: socket.socket) -> NoReturn:
     """In the child. `stdio` are the descriptors for 0, 1, 2, of no use with a terminal."""
     try:
+        _close_others({0, 1, 2, *stdio, *place.namespaces, report.fileno()})
         _become(process, place, stdio, report)
     except BaseException as error:
         failure = described(error) if isinstance(error, Exception) else Failure(INVALID, str(error))
@@ -50,6 +51,15 @@ def run(process: Process, place: Place, stdio: list[int], report: socket.socket)
         except OSError:
             pass
     os._exit(_FAILED)
+
+
+def _close_others(kept: set[int]) -> None:
+    """The agent's descriptors: a copy of a pipe's end, while this waits for its start, would hold up its readers."""
+    begin = 0
+    for fd in [*sorted(kept), 1 << 30]:
+        if begin < fd:  # closerange(0, 0) closes everything
+            os.closerange(begin, fd)
+        begin = fd + 1
 
 
 def _become(process: Process, place: Place, stdio: list[int], report: socket.socket) -> None:

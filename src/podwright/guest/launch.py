@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from typing import NamedTuple
 
@@ -42,9 +43,15 @@ async def launch(
         with theirs:
             pid = _fork(process, place, stdio, theirs, pid_namespace)
         end = loop.ended(pid)
-        terminal = await _words(loop, ours)
+        try:
+            terminal = await _words(loop, ours)
+        except Exception:
+            if not end.done:
+                os.kill(pid, signal.SIGKILL)
+            await end
+            raise
     except BaseException:
-        ours.close()  # a child that waits for its word sees that none will come
+        ours.close()
         raise
     return Launched(pid, end, ours, terminal)
 

@@ -190,6 +190,19 @@ def test_what_can_not_be_executed_is_told(client: Client, sleeper: Container) ->
         Container(client, specification("nosuchprogram")).__enter__()
 
 
+def test_an_exec_that_fails_at_the_last_moment_leaves_nothing(client: Client, sleeper: Container) -> None:
+    """So its id can be used again."""
+    sleeper.exec("sh", "-c", "printf junk >/tmp/junk; chmod 755 /tmp/junk")
+    for _ in range(2):
+        with pytest.raises(Refused, match="Exec format error") as refused:
+            client.ask("exec", id=sleeper.id, exec="again", process=process("/tmp/junk"), streams={})
+        assert refused.value.kind == "invalid"
+    key, out = "again", client.output()
+    client.ask("exec", id=sleeper.id, exec=key, process=process("echo", "well"), streams={"stdout": out})
+    assert client.read(out) == b"well\n"
+    assert client.notice("exit", id=sleeper.id, exec=key)["code"] == 0
+
+
 def test_input_goes_through_and_ends(client: Client) -> None:
     """More than pipes and credit hold, there and back, while another container has not been started."""
     with Container(client, specification("cat"), stdin=True) as one:

@@ -148,9 +148,11 @@ class Containers:
             program = await self._enter(container, request, wanted)
             try:
                 await go(self._loop, program.go)
-            except Failure:
+            except Exception:
+                program.signal(signal.SIGKILL)
                 program.stdio.close()
                 await program.end
+                _remove_if_empty(container.cgroup_of(key))
                 raise
             container.execs[key] = program
         finally:

@@ -18,10 +18,12 @@ from podwright.container.attach import attach, require_attachable
 from podwright.container.checkpoint.take import Checkpoints, PodName
 from podwright.container.collaborators import Collaborators as ContainerCollaborators
 from podwright.container.create import create_container
+from podwright.container.ending import RuntimeEnding
 from podwright.container.exec import exec_interactive, exec_sync, require_running
 from podwright.container.exits import Exits, monitored
 from podwright.container.metrics import MetricsReader
 from podwright.container.model import Container, container_key
+from podwright.container.own_kernel import OwnKernelUsage
 from podwright.container.remove import remove_container
 from podwright.container.spec.userns import pod_id_maps
 from podwright.container.start import start_container
@@ -56,10 +58,14 @@ class NativeBackend:
         self._checkpoints = checkpoints
         self._pause = Pause(pods, containers.monitor, tasks)
         self._exits = Exits(containers, tasks)
-        self._stopper = Stopper(containers, self._exits, tasks)
-        self._stats = StatsReader(containers, tasks)
+        ending = RuntimeEnding(containers, self._exits)
+        self._stopper = Stopper(ending, tasks, kill_wait_s=containers.settings.stop_kill_wait_s)
+        self._stats = StatsReader(
+            containers.cgroups, containers.snapshots.usage, lambda: containers.snapshots.mountpoint, tasks,
+            disk_interval_s=containers.settings.stats_disk_interval_s, elsewhere=OwnKernelUsage(containers, tasks),
+        )  # fmt: skip
         self._pod_stats = PodStatsReader(pods, containers.containers, self._stats)
-        metrics = MetricsReader(containers, self._stats)
+        metrics = MetricsReader(containers.cgroups, self._stats)
         self._pod_metrics = PodMetricsReader(pods, containers.containers, metrics)
         self._running: Inflight[Any] = Inflight(tasks)
         self.plugin_node = PluginNode(pods, containers, self._stopper)

@@ -164,7 +164,8 @@ async def reviewed_update(
     """The new limits as the plugins want them. Raises Refused, InvalidArgument."""
     if not on.plugins.active or container.finished:
         return asked
-    given = changed(asked, updated_resources(container.resources, asked), on, container)
+    host = on.host(container.record.handler)
+    given = changed(asked, updated_resources(container.resources, asked), host)
     return cri_resources(await on.plugins.update(container.id, given))
 
 

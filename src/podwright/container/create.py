@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from podwright.container.model import Container, ContainerRecord, ContainerUser,
 from podwright.container.mountpoints import check_mount_points, settle_mount_points
 from podwright.container.relabel import relabel_sources
 from podwright.container.remove import take_down
-from podwright.container.spec.build import Built, build_container_spec, encode
+from podwright.container.spec.build import build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import cdi_devices, inspect_request
 from podwright.container.spec.process import check_working_directory
@@ -98,7 +98,7 @@ async def _bring_up(
     if built.spec.linux.cgroups_path != container.record.cgroups_path:  # a plugin's choice
         path = built.spec.linux.cgroups_path
         on.containers.update(container.id, cgroups_path=path, cgroup=kernel_path_of(path))
-    make_host_directories(built)
+    make_missing_directories(built.missing_host_directories)
     await relabel_sources(container.config, request, built.spec.linux.mount_label)
     owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
     built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources, owner=owner)
@@ -223,9 +223,9 @@ async def inspect(
     return replace(facts, all_abis=all_abis)
 
 
-def make_host_directories(built: Built) -> None:
-    """Host paths of mounts that are missing become directories, as CRI-O does."""
-    for directory in built.missing_host_directories:
+def make_missing_directories(paths: Iterable[Path]) -> None:
+    """Host paths of mounts that are missing become directories, as CRI-O does. Raises InvalidArgument."""
+    for directory in dict.fromkeys(paths):
         try:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:

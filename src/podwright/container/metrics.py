@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
+from podwright.cgroup.base import CgroupDriver, CgroupStats, CpuStats, MemoryStats
 from podwright.cgroup.details import CgroupDetails
-from podwright.container.collaborators import Collaborators
 from podwright.container.disk import DiskUsage
 from podwright.container.model import Container
 from podwright.container.stats import StatsReader
@@ -57,21 +56,21 @@ class ContainerMetrics:
 class MetricsReader:
     """Reads metrics. Disk usage is that of `stats`, which remembers it."""
 
-    def __init__(self, on: Collaborators, stats: StatsReader) -> None:
-        self._on, self._stats = on, stats
+    def __init__(self, cgroups: CgroupDriver, stats: StatsReader) -> None:
+        self._cgroups, self._stats = cgroups, stats
 
     def read_kernel(self, containers: Sequence[Container]) -> list[KernelMetrics | None]:
         """For a thread. None for a container that has no cgroup any more."""
-        system = file_system(self._on.snapshots.mountpoint)
+        system = file_system(self._stats.mountpoint)
         return [self._read_one(container, system) for container in containers]
 
     def _read_one(self, container: Container, system: FileSystem) -> KernelMetrics | None:
         path = container.record.cgroup
-        usage = self._on.cgroups.stats(path)
+        usage = self._cgroups.stats(path)
         if usage is None:
             return None
-        pids = self._on.cgroups.processes(path)
-        details = self._on.cgroups.details(path)
+        pids = self._cgroups.processes(path)
+        details = self._cgroups.details(path)
         return KernelMetrics(
             cgroup=usage,
             details=details,

@@ -3,16 +3,17 @@ another kernel counts (`own_kernel`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from podwright.base.tasks import Tasks, in_thread
-from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
+from podwright.cgroup.base import CgroupDriver, CgroupStats, CpuStats, MemoryStats
 from podwright.cgroup.rates import CpuRates
-from podwright.container.collaborators import Collaborators
 from podwright.container.disk import DiskUsage, WritableLayers
 from podwright.container.model import Container
 from podwright.container.own_kernel import OwnKernelUsage
+from podwright.snapshot.base import Usage
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,21 @@ class ContainerStats:
 class StatsReader:
     """Reads statistics, and remembers what rates and disk usage need."""
 
-    def __init__(self, on: Collaborators, tasks: Tasks) -> None:
-        self._on = on
+    def __init__(
+        self, cgroups: CgroupDriver, count: Callable[[str], Usage], mountpoint: Callable[[], Path], tasks: Tasks, *,
+        disk_interval_s: float, elsewhere: OwnKernelUsage | None = None,
+    ) -> None:  # fmt: skip
+        """`count` tells what the writable layer of a container takes, and may block; `mountpoint`: of their file
+        system. `elsewhere`: of containers that another kernel counts, where there may be such."""
+        self._cgroups, self._mountpoint = cgroups, mountpoint
         self._rates = CpuRates()
-        self._elsewhere = OwnKernelUsage(on, tasks)
-        self.disk = WritableLayers(on.snapshots.usage, tasks, interval_s=on.settings.stats_disk_interval_s)
+        self._elsewhere = elsewhere
+        self.disk = WritableLayers(count, tasks, interval_s=disk_interval_s)
+
+    @property
+    def mountpoint(self) -> Path:
+        """A path on the file system of the writable layers."""
+        return self._mountpoint()
 
     async def read(self, containers: Iterable[Container]) -> list[ContainerStats]:
         """Those of the containers that run, in order. One that ends or goes while it is read is left out."""
@@ -55,26 +66,30 @@ class StatsReader:
 
     async def look(self, containers: Iterable[Container]) -> None:
         """Before `complete`: ask for what no cgroup tells."""
-        await self._elsewhere.look(containers)
+        if self._elsewhere is not None:
+            await self._elsewhere.look(containers)
 
     def read_cgroups(self, containers: Sequence[Container]) -> list[CgroupStats | None]:
         """The counters alone: some 100 µs a container, so for a thread."""
-        return [self._on.cgroups.stats(container.record.cgroup) for container in containers]
+        return [self._cgroups.stats(container.record.cgroup) for container in containers]
 
     def complete(self, containers: Sequence[Container], usages: Sequence[CgroupStats | None]) -> list[ContainerStats]:
         """Counters with what is remembered; those of containers that have ended meanwhile are no use to anybody."""
         return [
-            self._complete(container, self._elsewhere.latest(container.id) or usage)
+            self._complete(container, self._counted_elsewhere(container) or usage)
             for container, usage in zip(containers, usages, strict=True)
             if usage is not None and container.running
         ]
 
+    def _counted_elsewhere(self, container: Container) -> CgroupStats | None:
+        return None if self._elsewhere is None else self._elsewhere.latest(container.id)
+
     def _complete(self, container: Container, usage: CgroupStats) -> ContainerStats:
         rate = self._rates.rate(container.id, usage.timestamp_ns, usage.cpu.usage_ns) if usage.cpu else None
-        mountpoint = str(self._on.snapshots.mountpoint)
-        return ContainerStats(container, usage, rate, mountpoint, self.disk.latest(container.id))
+        return ContainerStats(container, usage, rate, str(self.mountpoint), self.disk.latest(container.id))
 
     def forget(self, container_id: str) -> None:
         self._rates.forget(container_id)
         self.disk.forget(container_id)
-        self._elsewhere.forget(container_id)
+        if self._elsewhere is not None:
+            self._elsewhere.forget(container_id)

@@ -15,9 +15,10 @@ from podwright.base.errors import FailedPrecondition, PodwrightError
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger
 from podwright.base.tasks import shielded
-from podwright.cgroup.base import Limits
+from podwright.cgroup.base import CgroupDriver, Limits
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
+from podwright.container.spec.facts import HostFacts
 from podwright.container.spec.resources import NO_QUOTA, linux_resources, updated_resources
 from podwright.criapi import api_pb2 as pb
 from podwright.oci.runtime_spec import Cpu, LinuxResources
@@ -40,12 +41,12 @@ async def update_container(
     Raises InvalidArgument, FailedPrecondition (ended; more memory in use than the new limit), RuntimeFailed.
     """
     async with on.locks.hold(container.id):
-        _check_state(container)
+        check_state(container)
         if container.record.update_undo:
             await undo_update(on, container)
         wanted = updated_resources(container.resources, change)
-        resources = changed(change, wanted, on, container)
-        _check_memory(on, container, resources)
+        resources = changed(change, wanted, on.host(container.record.handler))
+        check_memory(on.cgroups, container, resources)
         if on.handlers.runtime(container.record.handler).limits_pods_only:
             _require_of_pod(container, resources, pod_is_sized=pod_is_sized)
         elif resources != LinuxResources():
@@ -58,12 +59,10 @@ async def update_container(
         stage("updated")
 
 
-def changed(
-    change: pb.LinuxContainerResources, wanted: pb.LinuxContainerResources, on: Collaborators, container: Container
-) -> LinuxResources:
+def changed(change: pb.LinuxContainerResources, wanted: pb.LinuxContainerResources, host: HostFacts) -> LinuxResources:
     """What to write. Values that the kernel or a runtime takes in pairs (memory and swap, quota and period) come
     along with the one that is changed; nothing else does."""
-    resources = linux_resources(wanted, on.host(container.record.handler))
+    resources = linux_resources(wanted, host)
     sizes = {limit.page_size for limit in change.hugepage_limits}
     memory = change.memory_limit_in_bytes or change.memory_swap_limit_in_bytes
     return LinuxResources(
@@ -85,7 +84,8 @@ def _changed_cpu(change: pb.LinuxContainerResources, wanted: Cpu) -> Cpu | None:
     return None if cpu == Cpu() else cpu
 
 
-def _check_state(container: Container) -> None:
+def check_state(container: Container) -> None:
+    """Raises FailedPrecondition unless it has limits to change."""
     if container.awaits_restore:
         raise FailedPrecondition(f"container {container.id[:13]} has no cgroup before its start from a checkpoint")
     if container.state not in (pb.CONTAINER_CREATED, pb.CONTAINER_RUNNING):
@@ -105,12 +105,12 @@ def _require_of_pod(container: Container, resources: LinuxResources, *, pod_is_s
         raise FailedPrecondition(f"{who}: only memory, CPU shares and CPU quota can be changed")
 
 
-def _check_memory(on: Collaborators, container: Container, resources: LinuxResources) -> None:
+def check_memory(cgroups: CgroupDriver, container: Container, resources: LinuxResources) -> None:
     """A limit below what is in use would have the kernel kill the container (cgroup v2), or refuse it late (v1)."""
     limit = resources.memory.limit if resources.memory else None
     if limit is None:
         return
-    usage = on.cgroups.stats(container.record.cgroup)
+    usage = cgroups.stats(container.record.cgroup)
     if usage is not None and usage.memory is not None and usage.memory.usage_bytes > limit:
         raise FailedPrecondition(
             f"container {container.id[:13]} uses {usage.memory.usage_bytes} bytes of memory: "

@@ -32,9 +32,20 @@ class _Entry:
 
 async def kill_below(pid: int, *, timeout_s: float = 5.0) -> bool:
     """SIGKILL all that `pid`, itself spared, has started, and wait for it. False: something did not die in time."""
-    found: set[ProcessIdentity] = set()
-    sessions: set[int] = set()
-    spared = {_session(pid), _session(os.getpid())}
+    return await _kill(pid, set(), set(), {_session(pid), _session(os.getpid())}, timeout_s)
+
+
+async def kill_tree(process: ProcessIdentity, *, timeout_s: float = 5.0) -> bool:
+    """SIGKILL a process and all that it has started, and wait for it. False: something did not die in time.
+
+    A process that leads its session is found by it, also when its parent has died.
+    """
+    sessions = {process.pid} if _session(process.pid) == process.pid else set[int]()
+    send_signal(process, signal.SIGSTOP)
+    return await _kill(process.pid, {process}, sessions, {_session(os.getpid())}, timeout_s)
+
+
+async def _kill(pid: int, found: set[ProcessIdentity], sessions: set[int], spared: set[int], timeout_s: float) -> bool:
     for _ in range(_ROUNDS):
         entries = _below(pid, sessions)
         new = {entry for entry in entries if entry.identity not in found}

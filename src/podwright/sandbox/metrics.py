@@ -11,7 +11,7 @@ from podwright.container.metrics import ContainerMetrics, KernelMetrics, Metrics
 from podwright.container.model import Container, Containers
 from podwright.network.counters import InterfaceCounters, read_counters
 from podwright.network.namespaces import in_own_thread
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import PodParts
 from podwright.sandbox.model import Sandbox
 
 
@@ -28,7 +28,7 @@ class PodMetrics:
 class PodMetricsReader:
     """Reads metrics; `metrics` reads those of containers."""
 
-    def __init__(self, on: Collaborators, containers: Containers, metrics: MetricsReader) -> None:
+    def __init__(self, on: PodParts, containers: Containers, metrics: MetricsReader) -> None:
         self._on, self._containers, self._metrics = on, containers, metrics
 
     async def read(self, sandboxes: Iterable[Sandbox]) -> list[PodMetrics]:

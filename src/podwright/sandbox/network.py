@@ -7,13 +7,13 @@ import time
 from podwright.criapi import api_pb2 as pb
 from podwright.network.base import PodDns, PodNetwork, PortMapping
 from podwright.network.capabilities import bandwidth
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import PodParts
 from podwright.sandbox.model import Sandbox
 
 _PROTOCOLS = {pb.TCP: "tcp", pb.UDP: "udp", pb.SCTP: "sctp"}
 
 
-def network_request(on: Collaborators, sandbox: Sandbox, *, netns_exists: bool) -> PodNetwork:
+def network_request(on: PodParts, sandbox: Sandbox, *, netns_exists: bool) -> PodNetwork:
     """What the network room needs to know. Ports without a host port are not mapped."""
     config = sandbox.config
     return PodNetwork(
@@ -42,7 +42,7 @@ def network_request(on: Collaborators, sandbox: Sandbox, *, netns_exists: bool) 
     )  # fmt: skip
 
 
-async def join_network(on: Collaborators, sandbox: Sandbox) -> None:
+async def join_network(on: PodParts, sandbox: Sandbox) -> None:
     """CNI ADD; the result is stored before the pod is told to exist, so that a restart knows its addresses."""
     request = network_request(on, sandbox, netns_exists=True)
     on.network.require(request)
@@ -52,7 +52,7 @@ async def join_network(on: Collaborators, sandbox: Sandbox) -> None:
     on.sandboxes.update(sandbox.id, network=result)
 
 
-async def leave_network(on: Collaborators, sandbox: Sandbox) -> None:
+async def leave_network(on: PodParts, sandbox: Sandbox) -> None:
     """CNI DEL, once; also with the namespace gone (after a reboot), because addresses are leased on disk."""
     record = sandbox.record
     if not record.network_asked_at or record.network_released_at:

@@ -8,11 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
 from podwright.criapi import api_pb2 as pb
-from podwright.runtime.handlers import Handlers
 from podwright.sandbox.settings import HandlerRule
+
+
+class Handlers(Protocol):
+    """The handlers of a backend, as far as a choice needs to know them."""
+
+    @property
+    def default(self) -> str:
+        """The name of the one that the empty name means."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """All, the default first."""
+        ...
+
+    def isolates(self, handler: str) -> bool:
+        """Whether its pods have nothing of the host's."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from podwright.base.files import remove_tree
 from podwright.base.log import get_logger, log_context
 from podwright.linux import mounts
 from podwright.network.base import NetworkResult
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import Collaborators, PodParts
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.pause import Pause
 from podwright.sandbox.remove import remove_sandbox
@@ -29,7 +29,7 @@ async def recover_sandboxes(on: Collaborators, pause: Pause) -> None:
             except Exception as error:
                 # It stays visible and NOTREADY; Stop and Remove come back to it.
                 log.error("pod can't be recovered", error=repr(error))
-    await _collect_networks(on)
+    await collect_networks(on)
     for directory in on.layout.sandboxes.iterdir():
         if directory.name not in on.sandboxes:
             log.info("an orphaned pod directory is removed", directory=str(directory))
@@ -37,7 +37,7 @@ async def recover_sandboxes(on: Collaborators, pause: Pause) -> None:
             remove_tree(directory)
 
 
-async def _collect_networks(on: Collaborators) -> None:
+async def collect_networks(on: PodParts) -> None:
     """Tell the plugins which pods there are, so that they drop what an unlucky crash has left with them."""
     attached = [s for s in on.sandboxes if s.record.network_asked_at and not s.record.network_released_at]
     try:

@@ -20,7 +20,7 @@ from podwright.linux import mounts
 from podwright.linux.userns import user_namespace
 from podwright.network import namespaces
 from podwright.nri.base import Event
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import Collaborators, PodParts
 from podwright.sandbox.files import mount_shm, write_pod_files
 from podwright.sandbox.model import Sandbox, SandboxRecord
 from podwright.sandbox.network import join_network, leave_network
@@ -49,7 +49,7 @@ async def run_sandbox(
     sandbox = reserve(on, config, handler)
     with log_context(pod_id=sandbox.id[:13]):
         async with Undo("run sandbox", timeout_s=on.settings.undo_timeout_s) as undo:
-            undo.add("forget the record", partial(_forget, on, sandbox, undo))
+            undo.add("forget the record", partial(forget_or_show, on, sandbox, undo))
             async with on.locks.hold(sandbox.id):
                 await _bring_up(on, pause, sandbox, sysctls, undo, stage)
             on.sandboxes.hidden.discard(sandbox.id)
@@ -147,7 +147,7 @@ def reserve(on: Collaborators, config: pb.PodSandboxConfig, handler: str) -> San
     )  # fmt: skip
 
 
-def selinux_level(on: Collaborators, config: pb.PodSandboxConfig) -> str:
+def selinux_level(on: PodParts, config: pb.PodSandboxConfig) -> str:
     """The level asked for, else one that no other pod has; '' where there is no SELinux."""
     if not selinux.available():
         return ""
@@ -176,7 +176,7 @@ async def pin(on: Collaborators, sandbox: Sandbox, sysctls: dict[str, str]) -> N
         await namespaces.write_ipc_sysctls(holder, of_ipc)
 
 
-def make_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
+def make_cgroups(on: PodParts, sandbox: Sandbox) -> None:
     """The pod's cgroup, where the kubelet has not made it; only what we make is ours to remove."""
     on.cgroups.create_parent(sandbox.record.cgroup_parent, pod_limits(sandbox.resources, sandbox.overhead))
 
@@ -187,7 +187,7 @@ async def _take_back(on: Collaborators, sandbox: Sandbox) -> None:
     await on.plugins.after(Event.REMOVE_POD_SANDBOX, sandbox.id)
 
 
-def _forget(on: Collaborators, sandbox: Sandbox, undo: Undo) -> None:
+def forget_or_show(on: PodParts, sandbox: Sandbox, undo: Undo) -> None:
     """The last undo: a record whose pod could not be taken down stays visible, so that somebody comes back to it."""
     if undo.failed:
         on.sandboxes.hidden.discard(sandbox.id)

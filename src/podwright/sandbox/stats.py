@@ -19,7 +19,7 @@ from podwright.container.model import Container, Containers
 from podwright.container.stats import ContainerStats, StatsReader
 from podwright.network.counters import InterfaceCounters, read_counters
 from podwright.network.namespaces import in_own_thread
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import PodParts
 from podwright.sandbox.model import Sandbox
 
 
@@ -51,7 +51,7 @@ class _Reading:
 class PodStatsReader:
     """Reads statistics, and remembers what rates need. `stats` reads those of containers."""
 
-    def __init__(self, on: Collaborators, containers: Containers, stats: StatsReader) -> None:
+    def __init__(self, on: PodParts, containers: Containers, stats: StatsReader) -> None:
         self._on, self._containers, self._stats = on, containers, stats
         self._rates = CpuRates()
 

@@ -8,7 +8,7 @@ from podwright.base.log import get_logger
 from podwright.linux import mounts
 from podwright.network import namespaces
 from podwright.nri.base import Event
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import Collaborators, PodParts
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.network import leave_network
 from podwright.sandbox.pause import Pause
@@ -34,12 +34,12 @@ async def stop_sandbox(on: Collaborators, pause: Pause, sandbox: Sandbox) -> Non
         mounts.unmount(on.layout.shm(sandbox.id), detach=True)
 
 
-def unpin(on: Collaborators, sandbox: Sandbox) -> None:
+def unpin(on: PodParts, sandbox: Sandbox) -> None:
     """Let go of the pinned namespaces; the kernel frees them with their last user."""
     namespaces.unpin([on.layout.namespace(sandbox.id, kind) for kind in sandbox.record.pinned])
 
 
-async def remove_cgroups(on: Collaborators, sandbox: Sandbox) -> None:
+async def remove_cgroups(on: PodParts, sandbox: Sandbox) -> None:
     """Remove the cgroups that this pod made (not the kubelet's), empty ones only."""
     on.cgroups.remove(sandbox.record.made_cgroups)
     await on.cgroups.discard_parent(sandbox.record.cgroup_parent, sandbox.id)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from podwright.base.errors import FailedPrecondition
 from podwright.criapi import api_pb2 as pb
-from podwright.sandbox.collaborators import Collaborators
+from podwright.sandbox.collaborators import PodParts
 from podwright.sandbox.model import Sandbox
 from podwright.sandbox.size import resize_cgroup
 
 
 def update_sandbox(
-    on: Collaborators,
+    on: PodParts,
     sandbox: Sandbox,
     overhead: pb.LinuxContainerResources | None,
     resources: pb.LinuxContainerResources | None,

@@ -61,17 +61,21 @@ def seccomp_profile(security: pb.LinuxContainerSecurityContext) -> Profile:
 
 def apparmor_profile(security: pb.LinuxContainerSecurityContext) -> str:
     """The name for process.apparmorProfile; '' for none. Raises what `security/apparmor` raises."""
-    if security.privileged:
-        return ""
-    if security.HasField("apparmor"):
-        asked = _profile(security.apparmor, "apparmor")
-    elif not security.apparmor_profile:
-        asked = DEFAULT
-    else:
-        asked = _deprecated(security.apparmor_profile, "apparmor_profile")
+    asked = asked_apparmor(security)
     if asked.kind == "localhost":
         return apparmor.localhost_profile(asked.name)
     return apparmor.default_profile() if asked == DEFAULT else ""
+
+
+def asked_apparmor(security: pb.LinuxContainerSecurityContext) -> Profile:
+    """Nothing asked for means the default, whatever that is on this machine. Raises InvalidArgument."""
+    if security.privileged:
+        return UNCONFINED
+    if security.HasField("apparmor"):
+        return _profile(security.apparmor, "apparmor")
+    if not security.apparmor_profile:
+        return DEFAULT
+    return _deprecated(security.apparmor_profile, "apparmor_profile")
 
 
 def selinux_labels(

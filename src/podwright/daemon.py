@@ -13,12 +13,12 @@ from podwright.base.locks import DirectoryLock
 from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks
 from podwright.composition.base import Assembly
-from podwright.composition.native import NativeAssembly
 from podwright.composition.surfaces import Surfaces
 from podwright.config.schema import Config
 from podwright.linux.orphans import Orphans
 from podwright.linux.systemd_notify import notify
 from podwright.state.layout import Layout
+from podwright.state.owner import require_owner
 from podwright.state.store import Store
 from podwright.telemetry.metrics import Metrics
 
@@ -38,9 +38,21 @@ class Daemon:
         self._metrics = Metrics()
         self._stop_metrics: Callable[[], None] | None = None
         self._store = Store(self.layout.database)
-        self._assembly: Assembly = NativeAssembly(config, self.layout, self._store, self._tasks)
+        self._assembly = self._assemble()
+        require_owner(self._store, config.backend, len(self._assembly.sandboxes))
         self._surfaces = Surfaces(config, self.layout, self._assembly, self._metrics, lambda: self._serving)
         self._add_metrics()
+
+    def _assemble(self) -> Assembly:
+        """Each backend's modules are loaded only for it."""
+        parts = (self._config, self.layout, self._store, self._tasks)
+        if self._config.backend == "docker":
+            from podwright.composition.docker import DockerAssembly
+
+            return DockerAssembly(*parts)
+        from podwright.composition.native import NativeAssembly
+
+        return NativeAssembly(*parts)
 
     def _add_metrics(self) -> None:
         sandboxes, containers = self._assembly.sandboxes, self._assembly.containers

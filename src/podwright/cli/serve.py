@@ -11,6 +11,13 @@ import typer
 from podwright.cli.options import Globals
 
 
+class BackendKind(StrEnum):
+    """Who runs containers."""
+
+    NATIVE = "native"
+    DOCKER = "docker"
+
+
 class LogLevel(StrEnum):
     """The least level that is logged."""
 
@@ -31,6 +38,7 @@ def serve(
     cni_conf_dir: Annotated[
         Path | None, typer.Option("--cni-conf-dir", metavar="DIR", help="CNI configuration.")
     ] = None,
+    backend: Annotated[BackendKind | None, typer.Option("--backend", help="Who runs containers.")] = None,
     log_level: Annotated[LogLevel | None, typer.Option("--log-level", help="The least level logged.")] = None,
 ) -> None:
     """Run the daemon.
@@ -47,6 +55,7 @@ def serve(
         "state.run": absolute(run),
         "server.socket": absolute(Path(socket.removeprefix("unix://"))) if socket else None,
         "network.conf_dir": absolute(cni_conf_dir),
+        "backend": backend.value if backend else None,
         "telemetry.log_level": log_level.value if log_level else None,
     }
     overrides: dict[str, object] = {key: value for key, value in given.items() if value is not None}

@@ -29,6 +29,8 @@ log = get_logger(__name__)
 class NativeNode:
     """Implements `cri.runtime_service.NodeStatus`."""
 
+    mount_options = True
+
     def __init__(
         self,
         network: Network,
@@ -94,7 +96,7 @@ class NativeNode:
             return self._no_user_namespaces
         return "its runtime has none; Status.runtime_handlers lists who has"
 
-    def runtime_problem(self) -> str:
+    async def runtime_problem(self) -> str:
         """Why no container can be created on this node; "" when nothing is known to be in the way."""
         try:
             self._handlers.runtime("")

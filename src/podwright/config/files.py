@@ -18,7 +18,7 @@ from typing import Any
 
 from podwright.base.errors import InvalidArgument
 from podwright.config.ranges import refusal
-from podwright.config.schema import Config, describe_kind, section_type
+from podwright.config.schema import Config, describe_kind, settings
 
 DEFAULT_PATH = Path("/etc/podwright/config.toml")
 ENVIRONMENT_PREFIX = "PODWRIGHT_"
@@ -91,19 +91,18 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any], sources: dict[str, _Sou
 
 
 def _set(values: dict[str, Any], sources: dict[str, _Source], key: str, value: object, source: _Source) -> None:
-    section, _, name = key.partition(".")
-    values.setdefault(section, {})[name] = value
+    section, _, name = key.rpartition(".")
+    table = values.setdefault(section, {}) if section else values
+    table[name] = value
     sources[key] = source
 
 
 def _merge_environment(values: dict[str, Any], sources: dict[str, _Source], skip: set[str]) -> None:
-    for section in dataclasses.fields(Config):
-        hints = typing.get_type_hints(section_type(section.name))
-        for name, kind in hints.items():
-            variable = f"{ENVIRONMENT_PREFIX}{section.name}_{name}".upper()
-            if (text := os.environ.get(variable)) is not None and f"{section.name}.{name}" not in skip:
-                value = _from_text(kind, text, variable)
-                _set(values, sources, f"{section.name}.{name}", value, _Source(f"environment {variable}"))
+    for setting in settings():
+        variable = f"{ENVIRONMENT_PREFIX}{setting.key.replace('.', '_')}".upper()
+        if (text := os.environ.get(variable)) is not None and setting.key not in skip:
+            value = _from_text(setting.kind, text, variable)
+            _set(values, sources, setting.key, value, _Source(f"environment {variable}"))
 
 
 def _from_text(kind: Any, text: str, variable: str) -> object:

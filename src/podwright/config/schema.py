@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from podwright.cgroup.base import Settings as CgroupSettings
 from podwright.config.ranges import bounds
@@ -20,6 +20,7 @@ from podwright.container.checkpoint.settings import Settings as CheckpointSettin
 from podwright.container.settings import Settings as ContainerSettings
 from podwright.cri.settings import Settings as ServerSettings
 from podwright.device.settings import Settings as DeviceSettings
+from podwright.docker.settings import Settings as DockerSettings
 from podwright.image.settings import Settings as ImageSettings
 from podwright.monitor.base import Settings as MonitorSettings
 from podwright.network.base import Settings as NetworkSettings
@@ -34,8 +35,14 @@ from podwright.telemetry.settings import Settings as TelemetrySettings
 
 @dataclass(frozen=True)
 class Config:
-    """All settings, by section."""
+    """All settings: which backend, then by section."""
 
+    backend: Literal["native", "docker"] = field(
+        default="native",
+        metadata={
+            "help": "Who runs containers: OCI runtimes that Podwright calls itself, or a Docker Engine (docker)."
+        },
+    )
     state: StateSettings = field(default_factory=StateSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
@@ -45,6 +52,7 @@ class Config:
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     container: ContainerSettings = field(default_factory=ContainerSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    docker: DockerSettings = field(default_factory=DockerSettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     cgroup: CgroupSettings = field(default_factory=CgroupSettings)
@@ -55,7 +63,8 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, for documentation: dotted key, annotation, default, help text, and what a number may be."""
+    """One setting, for documentation: dotted key (a plain one outside of sections), annotation, default, help text,
+    and what a number may be."""
 
     key: str
     kind: Any
@@ -66,15 +75,25 @@ class Setting:
 
 def settings() -> Iterator[Setting]:
     """Every setting, in order of declaration."""
-    for section in dataclasses.fields(Config):
-        owner = section_type(section.name)
+    kinds, outside = typing.get_type_hints(Config), Config()
+    for entry in dataclasses.fields(Config):
+        if entry.name not in sections():
+            words = str(entry.metadata.get("help", ""))
+            yield Setting(entry.name, kinds[entry.name], getattr(outside, entry.name), words, bounds(entry.metadata))
+    for section in sections():
+        owner = section_type(section)
         hints = typing.get_type_hints(owner)
         defaults = owner()
         for entry in dataclasses.fields(owner):
             yield Setting(
-                f"{section.name}.{entry.name}", hints[entry.name], getattr(defaults, entry.name),
+                f"{section}.{entry.name}", hints[entry.name], getattr(defaults, entry.name),
                 str(entry.metadata.get("help", "")), bounds(entry.metadata),
             )  # fmt: skip
+
+
+def sections() -> list[str]:
+    """The names of all sections; what else `Config` has stands before them."""
+    return [name for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)]
 
 
 def section_type(name: str) -> type[Any]:
@@ -105,7 +124,7 @@ def default_toml() -> str:
     lines = ["# Podwright's configuration; every setting with its default. Drop-ins: conf.d/*.toml beside this file."]
     section = ""
     for setting in settings():
-        name, _, key = setting.key.partition(".")
+        name, _, key = setting.key.rpartition(".")
         if name != section:
             lines += ["", f"[{name}]"]
             section = name
@@ -120,9 +139,10 @@ def default_toml() -> str:
 
 def to_toml(config: Config) -> str:
     """A configuration as TOML: what `podwright config show` prints."""
-    lines: list[str] = []
-    for section in dataclasses.fields(Config):
-        lines += _table(section.name, getattr(config, section.name)) + [""]
+    plain = [entry.name for entry in dataclasses.fields(Config) if entry.name not in sections()]
+    lines = [f"{name} = {toml_value(getattr(config, name))}" for name in plain] + [""]
+    for section in sections():
+        lines += _table(section, getattr(config, section)) + [""]
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ class NodeStatus(Protocol):
 
     async def network(self) -> NetworkStatus: ...
 
-    def runtime_problem(self) -> str: ...
+    async def runtime_problem(self) -> str: ...
 
     def handlers(self) -> dict[str, Features]: ...
 
@@ -40,6 +40,11 @@ class NodeStatus(Protocol):
 
     @property
     def cgroup_driver(self) -> Naming: ...
+
+    @property
+    def mount_options(self) -> bool:
+        """Whether mounts take options."""
+        ...
 
 
 class RuntimeService:
@@ -57,7 +62,7 @@ class RuntimeService:
     async def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:
         network = await self._node.network()
         conditions = render.status_conditions(
-            runtime_problem=self._node.runtime_problem(),
+            runtime_problem=await self._node.runtime_problem(),
             network_ready=network.ready, reason=network.reason, message=network.message,
         )  # fmt: skip
         return pb.StatusResponse(
@@ -66,7 +71,7 @@ class RuntimeService:
             runtime_handlers=[render.runtime_handler(name, f) for name, f in self._node.handlers().items()],
             features=pb.RuntimeFeatures(
                 supplemental_groups_policy=True,
-                mount_options=True,
+                mount_options=self._node.mount_options,
                 user_namespaces_host_network=any(f.user_namespaces for f in self._node.handlers().values()),
             ),
         )

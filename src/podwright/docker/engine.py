@@ -163,6 +163,7 @@ class Engine:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(str(self._socket), limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, read_bufsize=_CHUNK_BYTES,
+                skip_auto_headers={"Accept-Encoding"},  # what is limited here has to be what it will be
             )  # fmt: skip
         return self._session
 

@@ -1,0 +1,1 @@
+"""Containers: the verbs over container records, carried out by the engine."""

@@ -7,16 +7,16 @@ started again, gets the same call again (as the kubelet would repeat it), and is
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
 from podwright.linux.nftables import Nftables
 from tests.support import names
+from tests.support.crashing import NEVER, Crashes
 from tests.support.daemon import HELLO, Daemon, container_config, pod_config
 from tests.support.images import HELLO_LAYER, find, listed, marker, pull, registry_config, remove
 from tests.support.limits import limits_of
@@ -26,7 +26,6 @@ from tests.support.user_namespaces import mapping, pass_through, userns_options
 
 pytestmark = pytest.mark.root
 
-NEVER = 1_000_000
 HOST_PORT = names.free_port()
 PULLED = "crash/pulled"
 
@@ -42,30 +41,7 @@ class CrashingDaemon(Daemon):
         conflist.write_text(json.dumps(document))
         self.registry = registry
         self.stored_at_first: list[str] = []
-        self.crash_file = directory / "crash-at"
-        doors = Path(__file__).parent / "doors"
-        self.extra_environment = {"CRASH_AT": str(self.crash_file), "PYTHONPATH": f"{doors}:{os.getcwd()}"}
-
-    def arm(self, crossing: int) -> None:
-        self.crash_file.write_text(str(crossing))
-
-    def disarm(self) -> int:
-        """Stop counting; gives how many doors were crossed since `arm`."""
-        self.crash_file.unlink()
-        count = self.crash_file.with_name("crash-at.count")
-        crossed = int(count.read_text().split()[0]) if count.exists() else 0
-        count.unlink(missing_ok=True)
-        return crossed
-
-    def is_dead(self) -> bool:
-        assert self.process is not None
-        return self.process.poll() is not None
-
-    def reap(self) -> None:
-        """The daemon has killed itself: collect it."""
-        self.disconnect()
-        assert self.process is not None
-        assert self.process.wait(30) == -9
+        self.crashes = Crashes(self)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +125,7 @@ def do_remove_image(daemon: CrashingDaemon) -> None:
     name = daemon.registry.reference(PULLED, "v1")
     remove(daemon, name)
     assert find(daemon, name) is None
-    wait_for(lambda: daemon.is_dead() or daemon.stored() == daemon.stored_at_first, daemon.stored)
+    wait_for(lambda: daemon.crashes.is_dead() or daemon.stored() == daemon.stored_at_first, daemon.stored)
 
 
 def do_run(daemon: CrashingDaemon) -> None:
@@ -257,38 +233,24 @@ def test_killed_at_every_door(daemon: CrashingDaemon, verb: Verb) -> None:
     global points_tested
     _name, prepare, act = verb
     prepare(daemon)
-    daemon.arm(NEVER)
+    daemon.crashes.arm(NEVER)
     act(daemon)
-    doors = daemon.disarm()
+    doors = daemon.crashes.disarm()
     take_down(daemon)
     assert doors > 0
     for crossing in range(1, doors + 1):
         prepare(daemon)
-        daemon.arm(crossing)
-        if not dies(daemon, act):
+        daemon.crashes.arm(crossing)
+        if not daemon.crashes.dies(partial(act, daemon)):
             # Work that goes on after the answer (a tree removed in the background) has fewer doors this time.
             take_down(daemon)
             continue
-        daemon.reap()
+        daemon.crashes.reap()
         daemon.start()
         points_tested += 1
         assert daemon.images.ImageStatus(pb.ImageStatusRequest(image=pb.ImageSpec(image=HELLO))).image.id
         act(daemon)
         take_down(daemon)
-
-
-def dies(daemon: CrashingDaemon, act: Callable[[CrashingDaemon], None]) -> bool:
-    """Whether the daemon dies in the call, or in what it does after the answer."""
-    try:
-        act(daemon)
-    except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)  # noqa: PT017 - what grpc raises is also a call
-        if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-            raise  # only a daemon that died may have failed the call
-        return True
-    finally:
-        daemon.disarm()
-    return daemon.is_dead()
 
 
 def take_down(daemon: CrashingDaemon) -> None:

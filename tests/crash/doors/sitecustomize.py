@@ -1,8 +1,9 @@
 """Loaded into the daemon under test by PYTHONPATH: kills it with SIGKILL at the n-th crossing of a door.
 
 A door is where Podwright touches the world: a program started, a mount made or undone, the firewall's rules changed,
-a transaction committed, a file written, a directory made, renamed or removed. The file named by CRASH_AT holds n; while
-it is absent the doors only count. It dies after the effect; before it is after the one before.
+a transaction committed, a file written, a directory made, renamed or removed, a Docker Engine told to do something.
+The file named by CRASH_AT holds n; while it is absent the doors only count. It dies after the effect; before it is
+after the one before.
 """
 
 from __future__ import annotations
@@ -56,6 +57,18 @@ def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> 
     setattr(owner, name, crossed)
 
 
+def _door_of_coroutine(owner: Any, name: str) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    async def crossed(*arguments: Any, **named: Any) -> Any:
+        result = await original(*arguments, **named)
+        _cross(f"after {name}")
+        return result
+
+    setattr(owner, name, crossed)
+
+
 if _FILE and "serve" in sys.orig_argv:  # the daemon alone, none of its workers
     from podwright.base import files
     from podwright.linux import nftables, process, syscalls
@@ -70,3 +83,8 @@ if _FILE and "serve" in sys.orig_argv:  # the daemon alone, none of its workers
         _door(files, _name)
     for _name in ("mkdir", "rename", "rmdir", "unlink"):
         _door(pathlib.Path, _name)
+    if os.environ.get("PODWRIGHT_BACKEND") == "docker":
+        from podwright.docker.engine import Engine
+
+        for _name in ("post", "do", "hijack"):
+            _door_of_coroutine(Engine, _name)

@@ -11,6 +11,8 @@ from podwright.docker.engine import Engine
 from podwright.docker.image.service import DockerImages
 from podwright.image.settings import Settings
 from podwright.registry.base import Settings as RegistrySettings
+from tests.support.daemon import HELLO
+from tests.support.docker_daemon import DockerDaemon, serving_docker
 from tests.support.dockerd import Dockerd, running_dockerd
 from tests.support.registry import Registry, running_registry
 
@@ -65,3 +67,48 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
     """One that wants alice's password."""
     with running_registry(tmp_path_factory.mktemp("private"), password="hunter2") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_docker_daemon(shared_dockerd: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerDaemon]:
+    with serving_docker(DockerDaemon(tmp_path_factory.mktemp("d"), shared_dockerd)) as daemon:
+        # What the first pod makes for all others: the bridge, and Docker its handle on the host's network.
+        for host_network in (False, True):
+            daemon.run_pod(host_network=host_network)
+            daemon.clear_pods()
+        # And the cgroup above containers of those who name none.
+        body = {"Image": HELLO, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
+        container = shared_dockerd.request("POST", "/containers/create", body)[1]["Id"]
+        shared_dockerd.request("POST", f"/containers/{container}/start")
+        shared_dockerd.request("DELETE", f"/containers/{container}", force="1")
+        yield daemon
+
+
+@pytest.fixture
+def daemon(shared_docker_daemon: DockerDaemon) -> Iterator[DockerDaemon]:
+    """A daemon for all tests that don't end it; each leaves it without pods."""
+    shared_docker_daemon.require_hello()
+    yield shared_docker_daemon
+    shared_docker_daemon.clear_pods()
+
+
+@pytest.fixture
+def crun_daemon(daemon: DockerDaemon) -> DockerDaemon:
+    """What tests of all backends ask for when the runtime plays no part."""
+    return daemon
+
+
+@pytest.fixture
+def own_daemon(shared_docker_daemon: DockerDaemon, tmp_path: Path) -> Iterator[DockerDaemon]:
+    """A second daemon on the shared engine, for a test that stops, kills and starts it."""
+    with serving_docker(DockerDaemon(tmp_path, shared_docker_daemon.docker)) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def daemon_of_own_dockerd(own_dockerd: Dockerd, tmp_path: Path) -> Iterator[DockerDaemon]:
+    """A daemon on an engine that the test may stop, kill and start."""
+    directory = tmp_path / "podwright"
+    directory.mkdir()
+    with serving_docker(DockerDaemon(directory, own_dockerd)) as daemon:
+        yield daemon

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 
 from podwright.criapi import api_pb2 as pb
 from tests.support.daemon import Daemon, container_config, serving
-from tests.support.images import refusal
 
 pytestmark = pytest.mark.root
 
@@ -55,11 +53,15 @@ def test_beyond_its_memory(daemon: Daemon) -> None:
     assert (status.exit_code, status.reason) == (137, "OOMKilled")
 
 
-def test_what_cannot_be_done_is_named(daemon: Daemon) -> None:
-    """A shared process namespace, which nspawn can't join."""
+def test_a_shared_process_namespace(daemon: Daemon) -> None:
     pod = daemon.run_pod(handler="nspawn", pid=pb.POD)
-    config = container_config("main", "true")
-    config.linux.security_context.namespace_options.pid = pb.POD
-    code, words = refusal(lambda: daemon.create(pod, config))
-    assert code != grpc.StatusCode.OK
-    assert "can't join the pid namespace" in words
+    for name in ("one", "two"):
+        config = container_config(name, "sleep", "1000")
+        config.linux.security_context.namespace_options.pid = pb.POD
+        container = daemon.create(pod, config)
+        daemon.start_container(container)
+    seen = daemon.exec(container, "ps", timeout=60).stdout
+    assert seen.count(b"sleep 1000") == 2
+    assert b"/pause" in seen
+    daemon.stop_container(container, grace=0)
+    assert daemon.wait_exit(container).exit_code == 137

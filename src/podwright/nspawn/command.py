@@ -66,13 +66,16 @@ def _write(path: str, value: str, name: str) -> None:
         raise OSError(error.errno, f"{name}: {value}: {os.strerror(error.errno or 0)}") from error
 
 
-def become(plan: ProcessPlan, privileges: Privileges, wait: Callable[[], object]) -> NoReturn:
-    """`wait` is called when nothing is left to do that could fail but the execution. Raises CommandFailed, OSError."""
+def become(
+    plan: ProcessPlan, privileges: Privileges, wait: Callable[[], object], *, own_console: bool = False
+) -> NoReturn:  # fmt: skip
+    """`own_console`: a terminal is the container's /dev/console. `wait` is called when nothing is left to do that could
+    fail but the execution. Raises CommandFailed, OSError."""
     process = plan.process
     user = process.get("user") or {}
     uid, gid = user.get("uid", 0), user.get("gid", 0)
     if plan.console >= 0:
-        _open_terminal(plan.console, process.get("consoleSize") or {}, uid)
+        _open_terminal(plan.console, process.get("consoleSize") or {}, uid, show=own_console)
     else:
         _give_streams(uid)
     _set_limits(process.get("rlimits") or [])
@@ -105,7 +108,7 @@ def become(plan: ProcessPlan, privileges: Privileges, wait: Callable[[], object]
         raise CommandFailed(f"exec {program}: {words}", code) from error
 
 
-def _open_terminal(connection: int, size: dict[str, int], uid: int) -> None:
+def _open_terminal(connection: int, size: dict[str, int], uid: int, *, show: bool) -> None:
     """A terminal of the container's own devpts; the manager's end is sent over `connection`. ioctl_tty(2)."""
     manager = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(manager, _TIOCSPTLCK, (0).to_bytes(4, "little"))
@@ -120,7 +123,7 @@ def _open_terminal(connection: int, size: dict[str, int], uid: int) -> None:
     sending.close()
     os.close(manager)
     os.fchown(theirs, uid, -1)
-    if os.getpid() == 1:
+    if show:
         _show_console(name)
     try:
         os.setsid()

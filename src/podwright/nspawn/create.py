@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -17,11 +18,12 @@ from podwright.nspawn.device_nodes import confined
 from podwright.nspawn.launch import Launch, launch
 from podwright.nspawn.plan import FILTER, STAGE, ProcessPlan, RootPlan
 from podwright.nspawn.trees import Trees, own_cgroups, steps
-from podwright.oci.runtime_spec import StoredSpec
+from podwright.oci.runtime_spec import Namespace, StoredSpec
 from podwright.ociruntime import console
 from podwright.ociruntime.base import CreateRequest
-from podwright.ociruntime.record import Container
+from podwright.ociruntime.record import Container, Containers
 
+_OF_A_PROCESS = re.compile(r"/proc/(\d+)/ns/pid\Z")
 _PROPAGATION = {
     "shared": sys.MS_SHARED, "slave": sys.MS_SLAVE, "private": sys.MS_PRIVATE,
     "rshared": sys.MS_SHARED | sys.MS_REC, "rslave": sys.MS_SLAVE | sys.MS_REC,
@@ -42,11 +44,12 @@ def create(nspawn: Path, container: Container, request: CreateRequest) -> int:
     program = compile_filter(spec)
     write_plain(container.directory / FILTER, program.encode())
     shown, command = stage.make(container.directory / STAGE)
+    namespaces = _with_real_pids(spec.linux.namespaces, Containers(container.directory.parent))
     trees = Trees()
     try:
         document = _plan(request, cgroup, trees, program)
         wanted = Launch(
-            container.directory, machine, spec.linux.namespaces, shown, command, document, trees.descriptors,
+            container.directory, machine, namespaces, shown, command, document, trees.descriptors,
             cgroup.files_to_join(),
         )  # fmt: skip
         started = launch(nspawn, wanted)
@@ -60,6 +63,21 @@ def create(nspawn: Path, container: Container, request: CreateRequest) -> int:
         cgroup.limit_devices(spec.linux.resources)
         cgroup.limit(spec.linux.resources)
     return started.carrier
+
+
+def _with_real_pids(namespaces: list[Namespace], containers: Containers) -> list[Namespace]:
+    """Callers know a container of ours by its carrier, which is in the host's PID namespace; its first process is in
+    the container's own."""
+    found = []
+    for namespace in namespaces:
+        match = _OF_A_PROCESS.match(namespace.path) if namespace.type == "pid" else None
+        if match:
+            owners = (each for each in containers.all() if each.record.pid == int(match[1]) and "first" in each.details)
+            owner = next(owners, None)
+            if owner is not None:
+                namespace = Namespace(type="pid", path=f"/proc/{owner.details['first'][0]}/ns/pid")
+        found.append(namespace)
+    return found
 
 
 def _plan(request: CreateRequest, cgroup: Cgroup, trees: Trees, program: str) -> bytes:

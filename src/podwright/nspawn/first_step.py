@@ -41,7 +41,7 @@ def main() -> None:
         rootfs.enter(root)
         for theirs, ours in ((STDIN, 0), (STDOUT, 1), (STDERR, 2)):
             os.dup2(theirs, ours)
-        become(process, privileges, wait)
+        become(process, privileges, wait, own_console=True)
     except (CommandFailed, OSError) as error:
         words = FAILED + str(error.strerror if isinstance(error, OSError) and error.strerror else error).encode()
         if channel.fileno() >= 0:

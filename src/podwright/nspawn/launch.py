@@ -39,12 +39,15 @@ _WORDS_BYTES = 4096
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 LOG = "nspawn.log"
 
+_EXECUTE = 'LISTEN_PID=$$ exec "$@"'
+# nspawn works by pids: in another PID namespace it has to see that one's.
+_EXECUTE_WITH_PROC = f"mount -t proc proc /proc && {_EXECUTE}"
 # Its arguments: the log, and nspawn with its own. Signals that are meant for the container come by `kill`.
 _CARRIER = """
 trap '' HUP INT QUIT TERM USR1 USR2
 log=$1
 shift
-sh -c 'LISTEN_PID=$$ exec "$@"' sh "$@" 2>"$log"
+sh -c 'INNER' sh "$@" 2>"$log"
 code=$?
 [ $code = 1 ] || exit $code
 case $(sed -n 's/^Container .* terminated by signal \\([A-Z0-9+-]*\\)\\.$/\\1/p' "$log") in
@@ -119,6 +122,9 @@ def _be_carrier(nspawn: Path, wanted: Launch, channel: int) -> None:
         namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         sys.setns(namespace)
         os.close(namespace)
+    pid_namespace = options.joined_pid(wanted.namespaces)
+    if pid_namespace:
+        _join_pid(pid_namespace)
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)
@@ -129,14 +135,28 @@ def _be_carrier(nspawn: Path, wanted: Launch, channel: int) -> None:
     }  # fmt: skip
     words = [str(wanted.directory / LOG), str(nspawn), *arguments, "--", *wanted.command]
     os.chdir("/")
-    os.execve("/bin/sh", ["podwright-nspawn", "-c", carrier_script(), "carrier", *words], environment)
+    os.execve(
+        "/bin/sh",
+        ["podwright-nspawn", "-c", carrier_script(with_proc=bool(pid_namespace)), "carrier", *words],
+        environment,
+    )
 
 
-def carrier_script() -> str:
+def _join_pid(path: str) -> None:
+    """For children; the carrier stays outside. A mount namespace for nspawn's /proc, that sees the host's unmounts."""
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    sys.setns(namespace, sys.CLONE_NEWPID)
+    os.close(namespace)
+    sys.unshare(sys.CLONE_NEWNS)
+    sys.mount(None, "/", None, sys.MS_REC | sys.MS_SLAVE)
+
+
+def carrier_script(*, with_proc: bool = False) -> str:
     """With the signals that end a process, by the names that nspawn has for them."""
     numbers = [number for number in signal.Signals if number.name not in ("SIGINT", "SIGHUP")]
     cases = [f"{number.name.removeprefix('SIG')}) exit {128 + number} ;;" for number in numbers]
-    return _CARRIER.replace("SIGNALS", "\n".join(cases))
+    inner = _EXECUTE_WITH_PROC if with_proc else _EXECUTE
+    return _CARRIER.replace("SIGNALS", "\n".join(cases)).replace("INNER", inner)
 
 
 def renumber(descriptors: list[int]) -> None:

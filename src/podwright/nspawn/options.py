@@ -41,8 +41,13 @@ def environment(namespaces: Iterable[Namespace]) -> dict[str, str]:
 
 
 def joined(namespaces: Iterable[Namespace]) -> list[str]:
-    """Paths of namespaces that nspawn is started in, because it has no option to join them."""
-    return [namespace.path for namespace in namespaces if namespace.path and namespace.type in _SHARED]
+    """Paths of the IPC and UTS namespaces that nspawn is started in, because it has no option to join them."""
+    return [namespace.path for namespace in namespaces if namespace.path and namespace.type in ("ipc", "uts")]
+
+
+def joined_pid(namespaces: Iterable[Namespace]) -> str:
+    """The path of the PID namespace that nspawn is started in; '' for none."""
+    return next((namespace.path for namespace in namespaces if namespace.type == "pid"), "")
 
 
 def _escaped(path: str) -> str:

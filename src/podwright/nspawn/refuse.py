@@ -9,7 +9,7 @@ from podwright.oci.runtime_spec import StoredSpec
 
 # What systemd-nspawn always makes anew, or takes over from whoever starts it.
 _NAMESPACES = frozenset({"mount", "pid", "network", "ipc", "uts", "cgroup"})
-_JOINED = frozenset({"network", "ipc", "uts"})
+_JOINED = frozenset({"network", "ipc", "uts", "pid"})
 _LINUX = {
     "uidMappings": "user namespaces are",
     "gidMappings": "user namespaces are",
@@ -57,7 +57,7 @@ def _namespaces(spec: StoredSpec) -> None:
         if namespace.path and namespace.type not in _JOINED:
             raise Unimplemented(
                 f"linux.namespaces: podwright-nspawn can't join the {namespace.type} namespace {namespace.path}: "
-                "systemd-nspawn makes a new one, or stays in the host's"
+                "systemd-nspawn makes a new one"
             )
     if not any(namespace.type == "mount" for namespace in spec.linux.namespaces):
         raise Unimplemented("linux.namespaces: podwright-nspawn has no container without a mount namespace of its own")

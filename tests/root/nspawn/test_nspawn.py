@@ -46,12 +46,24 @@ async def test_the_command_is_the_first_process(bench: Bench) -> None:
     assert [line.split(" ", 3)[3] for line in log.read_text().splitlines()] == ["1", "alive"]
 
 
-async def test_what_cannot_be_done_is_refused_by_name_and_leaves_nothing(bench: Bench) -> None:
-    sandbox = SandboxFacts(id="s" * 64, name="pod", namespace="ns", uid="uid", namespaces={"pid": "/proc/1/ns/pid"})
-    config = container_config("true")
+async def test_a_pid_namespace_is_that_of_another_container(bench: Bench) -> None:
+    """Named by what its monitor knows of it, the carrier, which is in the host's."""
+    first = await bench.run("sleep", "1000")
+    path = f"/proc/{first.process.pid}/ns/pid"
+    sandbox = SandboxFacts(id="s" * 64, name="pod", namespace="ns", uid="uid", namespaces={"pid": path})
+    config = container_config("sh", "-c", "cat /proc/1/cmdline; echo; kill -9 $$")
     config.linux.security_context.namespace_options.pid = pb.POD
-    with pytest.raises(RuntimeFailed, match="can't join the pid namespace"):
-        await bench.create(config, sandbox=sandbox)
+    log = bench.directory / "log"
+    second = await bench.create(config, log=log, sandbox=sandbox)
+    await bench.runtime.start(second.container_id)
+    assert (await bench.monitor.wait_exit(second)).exit_code == 137
+    assert "sleep\x001000" in log.read_text()
+
+
+async def test_what_cannot_be_done_is_refused_by_name_and_leaves_nothing(bench: Bench) -> None:
+    sandbox = SandboxFacts(id="s" * 64, name="pod", namespace="ns", uid="uid", namespaces={"user": "/proc/1/ns/user"})
+    with pytest.raises(RuntimeFailed, match="user namespaces are not supported"):
+        await bench.create(container_config("true"), sandbox=sandbox)
     assert list((bench.directory / "runtime/nspawn").iterdir()) == []
 
 

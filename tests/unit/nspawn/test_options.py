@@ -48,7 +48,10 @@ def document(**linux: Any) -> dict[str, Any]:
     [
         ({"linux": {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}}, "linux.uidMappings"),
         ({"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}, "user namespaces"),
-        ({"linux": {"namespaces": [{"type": "mount"}, {"type": "pid", "path": "/p"}]}}, "join the pid namespace /p"),
+        (
+            {"linux": {"namespaces": [{"type": "mount"}, {"type": "cgroup", "path": "/c"}]}},
+            "join the cgroup namespace /c",
+        ),
         ({"linux": {"namespaces": [{"type": "pid"}]}}, "without a mount namespace"),
         ({"linux": {"intelRdt": {"closID": "a"}}}, "linux.intelRdt"),
         ({"linux": {"resources": {"blockIO": {"weight": 10}}}}, "linux.resources.blockIO"),

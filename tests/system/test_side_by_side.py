@@ -17,14 +17,16 @@ from podwright.criapi import api_pb2 as pb
 from tests.support.command_line import CommandLine
 from tests.support.daemon import Daemon, serving
 from tests.support.remote import argv
+from tests.system.test_vm import machine_of
 
 pytestmark = pytest.mark.root
 
-HANDLERS = ("crun", "runc", "runsc", "shim", "nspawn")
-# What a pod's containers live in, by a word of its command line beside the pod's or the container's id.
-LIVES_IN = {"runsc": b"runsc-sandbox", "shim": b"containerd-shim"}
+HANDLERS = ("crun", "runc", "runsc", "shim", "nspawn", "vm")
+# What a pod's containers live in, by a word of its command line beside the pod's or the container's id; that of
+# a virtual machine names neither.
+LIVES_IN = {"runsc": b"runsc-sandbox", "shim": b"containerd-shim", "vm": b""}
 # Where the pod itself ends with it; elsewhere its namespaces are there for the next container.
-IS_THE_POD = ("runsc",)
+IS_THE_POD = ("runsc", "vm")
 SERVE = 'echo "$0 is up"; mkdir /tmp/w; echo "from $0" >/tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w'
 
 
@@ -62,7 +64,7 @@ def test_the_same_pod_in_each(
 
     for handler, word in LIVES_IN.items():
         pod, container = pods.pop(handler), containers.pop(handler)
-        kill_what_it_lives_in(word, pod, container)
+        os.kill(what_lives(word, pod, container) if word else machine_of(daemon, pod), signal.SIGKILL)
         assert daemon.wait_exit(container).message, f"{handler}: nothing says why"
         if handler in IS_THE_POD:
             daemon.wait_until(partial(has_ended, daemon, pod))
@@ -80,7 +82,7 @@ def check_each(daemon: Daemon, podwright: CommandLine, pods: dict[str, str], con
     stats = daemon.runtime.ListPodSandboxStats(pb.ListPodSandboxStatsRequest()).stats
     using = {entry.attributes.id: entry.linux.memory.working_set_bytes.value for entry in stats}
     for handler, pod in pods.items():
-        done = daemon.exec(containers[handler], "sh", "-c", "hostname; cat /tmp/w/index.html; exit 3")
+        done = daemon.exec(containers[handler], "sh", "-c", "hostname; cat /tmp/w/index.html; exit 3", timeout=60)
         assert (done.stdout, done.exit_code) == (f"{handler}\nfrom {handler}\n".encode(), 3)
         assert fetch(f"http://{daemon.pod_status(pod).network.ip}:8080/") == f"from {handler}\n"
         assert forwarded(podwright, pod) == f"from {handler}\n"
@@ -95,7 +97,7 @@ def statuses(daemon: Daemon, pods: dict[str, str], containers: dict[str, str]) -
 
 
 def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=15) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -119,13 +121,11 @@ def reason_of(daemon: Daemon, pod: str) -> str:
     return str(json.loads(daemon.runtime.PodSandboxStatus(request).info["info"])["endedBecause"])
 
 
-def kill_what_it_lives_in(word: bytes, *ids: str) -> None:
-    killed = 0
+def what_lives(word: bytes, *ids: str) -> int:
     for entry in os.listdir("/proc"):
         if entry.isdigit() and word in (line := command_line(entry)) and any(one.encode() in line for one in ids):
-            os.kill(int(entry), signal.SIGKILL)
-            killed += 1
-    assert killed, f"no {word!r} of {ids}"
+            return int(entry)
+    raise AssertionError(f"no {word!r} of {ids}")
 
 
 def command_line(pid: str) -> bytes:

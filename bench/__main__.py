@@ -16,7 +16,7 @@ from bench import images, peers, programs, report
 from bench.measures.base import QUICK, Ground, Scale
 from bench.network import Network
 from bench.registry import Registry
-from bench.run import SUBJECTS, measure_all
+from bench.run import FURTHER, SUBJECTS, measure_all
 from bench.samples import Samples
 from bench.workspace import Workspace
 
@@ -103,7 +103,7 @@ def _options() -> argparse.Namespace:
         help="what is measured, by commas: podwright-HANDLER (%(default)s), none, or paths of CRI sockets",
     )
     parser.add_argument("--peer", default="containerd", help="what it is measured against: containerd, none or a path")
-    parser.add_argument("--only", default="", help=f"some of: {','.join(SUBJECTS)}")
+    parser.add_argument("--only", default="", help=f"some of: {','.join((*SUBJECTS, *FURTHER))}")
     parser.add_argument("--no-masquerade", action="store_true", help="a pod network without iptables rules")
     parser.add_argument(
         "--density", type=int, default=0, help="how many pods memory, lists and polling are measured with"
@@ -113,8 +113,8 @@ def _options() -> argparse.Namespace:
         "--directory", type=Path, default=Path(".bench"), help="images, registry, scratch, logs, results (%(default)s)"
     )
     options = parser.parse_args()
-    if unknown := set(filter(None, options.only.split(","))) - set(SUBJECTS):
-        parser.error(f"--only: unknown {', '.join(sorted(unknown))}; choose from {', '.join(SUBJECTS)}")
+    if unknown := set(filter(None, options.only.split(","))) - {*SUBJECTS, *FURTHER}:
+        parser.error(f"--only: unknown {', '.join(sorted(unknown))}; choose from {', '.join((*SUBJECTS, *FURTHER))}")
     return options
 
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import images, programs
+from bench import images, machines, programs
 from bench.measures.base import Ground
 from bench.registry import Registry
 from bench.samples import Samples
@@ -95,6 +95,12 @@ def measure_pods(ground: Ground, subjects: set[str]) -> None:
                     _bridge_pod(turn, runtime)
                 if "hostpod" in subjects:
                     _host_pod(turn, runtime)
+
+
+def measure_machines(ground: Ground) -> None:
+    """Time virtual machines with the pod image in them."""
+    with ExitStack() as stack:
+        machines.measure(ground, _rootfs(ground, stack))
 
 
 def measure_pulls(ground: Ground, registry: Registry) -> None:

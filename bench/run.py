@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import grpc
 
-from bench import floors
+from bench import floors, machines
 from bench.measures import density
 from bench.measures.base import Ground, Turns, take_turns
 from bench.measures.execute import Exec
@@ -19,6 +19,8 @@ from bench.registry import Registry
 
 _TURNS = ("pod", "hostpod", "exec", "parallel", "pull")
 SUBJECTS = (*_TURNS, *density.SUBJECTS, "raw")
+# What is measured only when asked for: a machine takes seconds to boot where the processor is emulated.
+FURTHER = machines.SUBJECTS
 
 
 def measure_all(ground: Ground, registry: Registry, peers: list[Peer], subjects: set[str]) -> dict[str, str]:
@@ -41,6 +43,9 @@ def measure_all(ground: Ground, registry: Registry, peers: list[Peer], subjects:
                 density.measure(peer, ground, alone)
     except grpc.RpcError as error:
         raise RuntimeError(f"a call failed: {error}") from error
+    if "machine" in subjects:
+        _say("machines")
+        floors.measure_machines(ground)
     if "raw" in subjects:
         _say("raw parts")
         floors.measure_pods(ground, subjects)

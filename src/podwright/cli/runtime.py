@@ -13,7 +13,7 @@ import typer
 from podwright.base import log
 from podwright.base.errors import PodwrightError
 from podwright.cli import output
-from podwright.cli.conformance.bench import Bench, Failed, Unsupported, bench
+from podwright.cli.conformance.bench import CALL_TIMEOUT_S, Bench, Failed, Unsupported, bench
 from podwright.cli.conformance.checks import CHECKS, Check
 from podwright.cli.options import Format, Output
 from podwright.config import files
@@ -21,7 +21,8 @@ from podwright.runtime.handlers import HandlerSettings, Settings
 
 application = typer.Typer(no_args_is_help=True, help="Try OCI runtimes, without a daemon.")
 
-_CHECK_TIMEOUT_S = 60.0
+# A check makes more calls than that, but hardly one of them should take long.
+_CALLS_IN_TIME = 3
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,15 @@ def runtime() -> None:
 
 @application.command()
 def check(
-    handler: Annotated[str, typer.Argument(help="A handler of the configuration, or crun, runc, runsc, nspawn.")] = "",
+    handler: Annotated[
+        str, typer.Argument(help="A handler of the configuration, or crun, runc, runsc, nspawn, vm.")
+    ] = "",
     *,
     path: Annotated[Path | None, typer.Option("--path", help="A runtime's program, instead of the handler's.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration.")] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="When a call of the runtime is taken to hang.")
+    ] = CALL_TIMEOUT_S,
     output_format: Output = Format.TABLE,
 ) -> None:
     """Check that a runtime does what Podwright and the OCI specification expect; the exit code is 1 if it does not.
@@ -52,7 +58,7 @@ def check(
     """
     log.configure("error")
     settings, name = _choose(files.load(config, {}).runtime, handler, path)
-    outcomes = asyncio.run(_check_all(name, settings))
+    outcomes = asyncio.run(_check_all(name, settings, timeout))
     if output_format is Format.JSON:
         output.print_json([dataclasses.asdict(outcome) for outcome in outcomes])
     else:
@@ -73,15 +79,15 @@ def _choose(settings: Settings, handler: str, path: Path | None) -> tuple[Settin
     return replace(settings, default=name, handlers={name: replace(configured, root=None)}), name
 
 
-async def _check_all(handler: str, settings: Settings) -> list[Outcome]:
-    async with bench(handler, settings) as tried:
-        return [await _check_one(tried, name, function) for name, function in CHECKS.items()]
+async def _check_all(handler: str, settings: Settings, timeout_s: float) -> list[Outcome]:
+    async with bench(handler, settings, timeout_s=timeout_s) as tried:
+        return [await _check_one(tried, name, function, timeout_s) for name, function in CHECKS.items()]
 
 
-async def _check_one(tried: Bench, name: str, function: Check) -> Outcome:
+async def _check_one(tried: Bench, name: str, function: Check, timeout_s: float) -> Outcome:
     """A check that hangs or breaks is one that failed, and leaves no container to the next."""
     try:
-        async with asyncio.timeout(_CHECK_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s * _CALLS_IN_TIME):
             outcome = Outcome(name, "ok", await function(tried))
     except Unsupported as error:
         outcome = Outcome(name, "none", str(error))

@@ -27,8 +27,7 @@ from podwright.oci.runtime_spec import Linux, LinuxResources, Memory, Mount, Nam
 from podwright.runtime.cli import CliRuntime
 from podwright.runtime.handlers import Handlers, Settings
 
-_CALL_TIMEOUT_S = 20.0
-_WAIT_S = 10.0
+CALL_TIMEOUT_S = 20.0
 _POLL_S = 0.02
 
 ENDS_ON_TERM = "trap 'exit 3' TERM; : >/started; while :; do sleep 0.05; done"
@@ -46,13 +45,16 @@ class Unsupported(Exception):
 class Bench:
     """A runtime with what it is tried on. Containers are called by `new`, and gone after `clear`."""
 
-    def __init__(self, driver: CliRuntime, directory: Path, cgroups: CgroupDriver, parent: str) -> None:
+    def __init__(
+        self, driver: CliRuntime, directory: Path, cgroups: CgroupDriver, parent: str, timeout_s: float
+    ) -> None:  # fmt: skip
         self.driver, self._directory, self.cgroups, self.parent = driver, directory, cgroups, parent
+        self._timeout_s = timeout_s
         self._ids: list[str] = []
 
     async def call(self, *words: str, stdin: bytes = b"") -> Completed:
         """The runtime, whatever its status. Raises DeadlineExceeded when it hangs; it is killed then."""
-        return await run([*self.driver.argv, *words], stdin=stdin, timeout_s=_CALL_TIMEOUT_S, check=False)
+        return await run([*self.driver.argv, *words], stdin=stdin, timeout_s=self._timeout_s, check=False)
 
     async def ok(self, *words: str, stdin: bytes = b"") -> Completed:
         """The same, for a call that has to succeed."""
@@ -120,7 +122,7 @@ class Bench:
         command, bundle = self.driver.command, self.bundle(container_id)
         words = ["create", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), container_id]
         return await run(
-            [command.path, *command.global_args, *words], cwd=bundle, timeout_s=_CALL_TIMEOUT_S, check=False
+            [command.path, *command.global_args, *words], cwd=bundle, timeout_s=self._timeout_s, check=False
         )  # fmt: skip
 
     async def created(self, *command: str) -> str:
@@ -170,14 +172,14 @@ class Bench:
 
     async def until_status(self, container_id: str, wanted: str) -> None:
         """Wait for a status."""
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(self._timeout_s / 2):
             while await self.status(container_id) != wanted:  # noqa: ASYNC110 - a runtime gives no other sign
                 await asyncio.sleep(_POLL_S)
 
     async def until(self, condition: Callable[[], object], otherwise: str) -> None:
         """Wait for what can be seen from here. Raises Failed."""
         try:
-            async with asyncio.timeout(_WAIT_S):
+            async with asyncio.timeout(self._timeout_s / 2):
                 while not condition():  # noqa: ASYNC110 - a runtime gives no other sign
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
@@ -208,8 +210,8 @@ def said(done: Completed) -> str:
 
 
 @asynccontextmanager
-async def bench(handler: str, settings: Settings) -> AsyncIterator[Bench]:
-    """Raises FailedPrecondition, InvalidArgument (no such handler)."""
+async def bench(handler: str, settings: Settings, *, timeout_s: float = CALL_TIMEOUT_S) -> AsyncIterator[Bench]:
+    """`timeout_s`: when a call is taken to hang. Raises FailedPrecondition, InvalidArgument (no such handler)."""
     if os.geteuid() != 0:
         raise FailedPrecondition("only root can run containers: run it as root")
     if find_program("busybox") is None:
@@ -224,7 +226,7 @@ async def bench(handler: str, settings: Settings) -> AsyncIterator[Bench]:
         driver = Handlers(settings, directory / "state").runtime(handler)
         if not isinstance(driver, CliRuntime):
             raise FailedPrecondition(f"{driver.program.name} has no command line to check")
-        tried = Bench(driver, directory, cgroups, parent)
+        tried = Bench(driver, directory, cgroups, parent, timeout_s)
         try:
             yield tried
         finally:

@@ -23,8 +23,9 @@ def podman(tmp_path: Path) -> Iterator[list[str]]:
     """podman with state of its own, and an image `localhost/busybox`."""
     parent = names.cgroup()
     argv = [
-        "podman", "--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"), "--tmpdir", str(tmp_path / "tmp"),
-        "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", str(PROGRAM),
+        "podman", "--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"),
+        "--tmpdir", str(tmp_path / "tmp"), "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs",
+        "--events-backend", "none", "--runtime", str(PROGRAM),
     ]  # fmt: skip
     rootfs, archive = tmp_path / "rootfs", tmp_path / "rootfs.tar"
     busybox_rootfs(rootfs)

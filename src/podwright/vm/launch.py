@@ -93,6 +93,7 @@ def _become_keeper(
     assert itself is not None
     write_plain(plan.directory.parent / KEEPER_PID, f"{itself.pid} {itself.start_time}".encode(), mode=0o600)
     host_cgroups.enter(cgroups_path, itself.pid)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # whoever reads a container's output may leave
     if first.terminal:
         carrier.own_terminal(first.descriptors[0], new_session=False)
     kept = [os.dup(number) for number in first.descriptors]

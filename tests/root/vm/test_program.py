@@ -1,0 +1,136 @@
+"""podwright-vm by its command line, as a monitor calls it: one machine, and what happens to it and its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess  # noqa: TID251 - the program is started as a monitor would
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podwright.linux import syscalls
+from tests.support import names
+from tests.support.rootfs import busybox_rootfs
+
+pytestmark = pytest.mark.root
+
+PROGRAM = Path(sys.executable).with_name("podwright-vm")
+SANDBOX = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "pod"}
+CONTAINER = {**SANDBOX, "io.kubernetes.cri.container-type": "container"}
+TIMEOUT_S = 200
+
+
+class Runtime:
+    """The program with a state directory; bundles are made of busybox."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.state = directory, directory / "state"
+        self.cgroup = names.cgroup()
+        self._rootfs = directory / "rootfs"
+        busybox_rootfs(self._rootfs)
+
+    def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        argv = [PROGRAM, "--root", self.state, *words]
+        return subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False, **options)
+
+    def bundle(self, name: str, command: str, annotations: dict[str, str]) -> Path:
+        bundle = self.directory / name
+        bundle.mkdir()
+        (bundle / "config.json").write_text(json.dumps({
+            "ociVersion": "1.0.2",
+            "process": {"args": ["sh", "-c", command], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+            "root": {"path": str(self._rootfs)},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "annotations": annotations,
+            "linux": {
+                "namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "ipc", "uts")],
+                "cgroupsPath": f"{self.cgroup}/{name}",
+            },
+        }))  # fmt: skip
+        return bundle
+
+    def create(self, name: str, command: str, annotations: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Its output is in the bundle."""
+        bundle = self.bundle(name, command, annotations)
+        with (bundle / "output").open("wb") as output:
+            argv = [PROGRAM, "--root", self.state, "create", "--bundle", bundle, "--pid-file", bundle / "pid", name]
+            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def run(self, name: str, command: str, annotations: dict[str, str]) -> int:
+        """Created and started; its process on the host."""
+        assert self.create(name, command, annotations).wait(TIMEOUT_S) == 0, self.output(name)
+        done = self.call("start", name)
+        assert done.returncode == 0, done.stderr
+        return int((self.directory / name / "pid").read_text())
+
+    def output(self, name: str) -> str:
+        return (self.directory / name / "output").read_text()
+
+    def status(self, name: str) -> str:
+        return str(json.loads(self.call("state", name).stdout)["status"])
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    made = Runtime(tmp_path)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    yield made
+    for name in ("one", "two", "late", "pod"):
+        made.call("delete", "--force", name)
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+    for directory in Path("/sys/fs/cgroup").glob(f"*{made.cgroup}"):
+        directory.rmdir()
+    assert list(made.state.iterdir()) == []
+
+
+def until(condition: Callable[[], object], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # noqa: TID251 - no event loop here
+
+
+def test_one_machine(runtime: Runtime) -> None:
+    """A creation that is killed is taken down by delete; readers who leave, carriers that die, signals, and the end."""
+    creating = runtime.create("pod", "sleep 1000", SANDBOX)
+    until((runtime.state / "pod/machine/keeper.pid").exists)
+    keeper = int((runtime.state / "pod/machine/keeper.pid").read_text().split()[0])
+    creating.kill()
+    creating.wait()
+    assert runtime.call("delete", "--force", "pod").returncode == 0
+    assert not Path(f"/proc/{keeper}/exe").exists()
+    (runtime.directory / "pod").rename(runtime.directory / "broken-off")
+
+    runtime.run("pod", "trap 'exit 9' TERM; while :; do sleep 0.1; done", SANDBOX)
+    words = f"{PROGRAM} --root {runtime.state} exec pod yes | head -n 1"
+    assert subprocess.run(["sh", "-c", words], capture_output=True, timeout=60, check=True).stdout == b"y\n"
+
+    runtime.run("one", "echo begun; trap 'exit 5' USR1; while :; do sleep 0.1; done", CONTAINER)
+    until(lambda: runtime.output("one") == "begun\n")
+    os.kill(int((runtime.directory / "one/pid").read_text()), signal.SIGUSR1)
+    until(lambda: runtime.status("one") == "stopped")
+    assert json.loads((runtime.state / "one/end.json").read_bytes())["code"] == 5
+
+    carrier = runtime.run("two", "sleep 1000", CONTAINER)
+    os.kill(carrier, signal.SIGKILL)
+    until(lambda: b"two" not in runtime.call("list", "-q").stdout or runtime.status("two") == "stopped")
+    until(lambda: b"sleep 1000" not in runtime.call("ps", "two").stdout)
+
+    assert runtime.call("pause", "pod").returncode == 0
+    assert runtime.status("pod") == "paused"
+    assert runtime.call("resume", "pod").returncode == 0
+    assert runtime.call("kill", "pod", "TERM").returncode == 0
+    until(lambda: runtime.status("pod") == "stopped")
+    late = runtime.create("late", "true", CONTAINER)
+    assert late.wait(TIMEOUT_S) == 1
+    assert "the virtual machine does not run" in runtime.output("late")

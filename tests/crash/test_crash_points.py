@@ -78,6 +78,10 @@ def run_pod(daemon: Daemon) -> str:
     return str(daemon.runtime.RunPodSandbox(pb.RunPodSandboxRequest(config=config)).pod_sandbox_id)
 
 
+def run_shim_pod(daemon: Daemon) -> str:
+    return daemon.run_pod("crash", handler="shim", host_network=True)
+
+
 def run_userns_pod(daemon: Daemon) -> str:
     config = pod_config("crash", daemon.directory / "logs")
     config.linux.security_context.namespace_options.CopyFrom(userns_options())
@@ -98,6 +102,14 @@ def prepare_pod(daemon: CrashingDaemon) -> None:
 
 def prepare_userns_pod(daemon: CrashingDaemon) -> None:
     run_userns_pod(daemon)
+
+
+def prepare_shim_pod(daemon: CrashingDaemon) -> None:
+    run_shim_pod(daemon)
+
+
+def prepare_in_shim(daemon: CrashingDaemon) -> None:
+    daemon.run_container(run_shim_pod(daemon), "sleep", "1000")
 
 
 def prepare_created(daemon: CrashingDaemon) -> None:
@@ -159,6 +171,20 @@ def do_start(daemon: CrashingDaemon) -> None:
     assert daemon.status(container).state == pb.CONTAINER_RUNNING
 
 
+def do_run_in_shim(daemon: CrashingDaemon) -> None:
+    if not daemon.containers():
+        daemon.create(daemon.pods()[0].id, container_config("main", "sleep", "1000"))
+    do_start(daemon)
+
+
+def do_remove_from_shim(daemon: CrashingDaemon) -> None:
+    for container in daemon.containers():
+        daemon.stop_container(container.id)
+        assert daemon.status(container.id).exit_code == 137, "the exit code is not lost"
+        daemon.remove_container(container.id)
+    assert daemon.containers() == []
+
+
 BEFORE = pb.LinuxContainerResources(memory_limit_in_bytes=64 << 20, cpu_quota=50000, cpu_period=100000)
 AFTER = pb.LinuxContainerResources(memory_limit_in_bytes=32 << 20, cpu_quota=20000, cpu_period=100000)
 
@@ -217,6 +243,8 @@ VERBS: list[Verb] = [
     ("create", prepare_pod, do_create),
     ("run-userns", prepare_nothing, do_run_userns),
     ("create-userns", prepare_userns_pod, do_create_userns),
+    ("run-in-shim", prepare_shim_pod, do_run_in_shim),
+    ("remove-from-shim", prepare_in_shim, do_remove_from_shim),
     ("start", prepare_created, do_start),
     ("update", prepare_limited, do_update),
     ("stop", prepare_running, do_stop),
@@ -231,16 +259,17 @@ points_tested = 0
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_killed_at_every_door(daemon: CrashingDaemon, verb: Verb) -> None:
     global points_tested
-    _name, prepare, act = verb
+    name, prepare, act = verb
+    only = "shim" if "shim" in name else ""  # its other doors are those of every handler
     prepare(daemon)
-    daemon.crashes.arm(NEVER)
+    daemon.crashes.arm(NEVER, only)
     act(daemon)
     doors = daemon.crashes.disarm()
     take_down(daemon)
     assert doors > 0
     for crossing in range(1, doors + 1):
         prepare(daemon)
-        daemon.crashes.arm(crossing)
+        daemon.crashes.arm(crossing, only)
         if not daemon.crashes.dies(partial(act, daemon)):
             # Work that goes on after the answer (a tree removed in the background) has fewer doors this time.
             take_down(daemon)

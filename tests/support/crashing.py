@@ -22,8 +22,9 @@ class Crashes:
         self._file = daemon.directory / "crash-at"
         daemon.extra_environment |= {"CRASH_AT": str(self._file), "PYTHONPATH": f"{_DOORS}:{os.getcwd()}"}
 
-    def arm(self, crossing: int) -> None:
-        self._file.write_text(str(crossing))
+    def arm(self, crossing: int, only: str = "") -> None:
+        """`only`: doors that have to do with this."""
+        self._file.write_text(f"{crossing} {only}")
 
     def disarm(self) -> int:
         """Stop counting; gives how many doors were crossed since `arm`."""

@@ -70,7 +70,6 @@ def test_exit_codes(crun_daemon: Daemon, script: str, code: int, reason: str) ->
     assert (status.exit_code, status.reason) == (code, reason)
 
 
-@WITH_SHIM
 def test_commands_that_end_before_their_start_returns(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     for number in range(15):

@@ -51,7 +51,6 @@ def test_the_life_of_a_pod(daemon: Daemon) -> None:
     assert daemon.leftovers() == []
 
 
-@WITH_SHIM
 def test_remove_takes_running_containers_along(daemon: Daemon) -> None:
     pod = daemon.run_pod()
     daemon.run_container(pod, "sleep", "1000")

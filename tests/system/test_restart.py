@@ -19,7 +19,6 @@ from tests.support.daemon import WITH_SHIM, Daemon, container_config
 pytestmark = pytest.mark.root
 
 
-@WITH_SHIM
 def test_pods_and_containers_survive(daemon: Daemon) -> None:
     pod = daemon.run_pod("survivor", labels={"a": "b"})
     container = daemon.run_container(pod, "sh", "-c", "i=0; while true; do echo $i; i=$((i+1)); sleep 0.1; done")

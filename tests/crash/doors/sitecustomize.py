@@ -1,9 +1,9 @@
 """Loaded into the daemon under test by PYTHONPATH: kills it with SIGKILL at the n-th crossing of a door.
 
 A door is where Podwright touches the world: a program started, a mount made or undone, the firewall's rules changed,
-a transaction committed, a file written, a directory made, renamed or removed, a Docker Engine told to do something.
-The file named by CRASH_AT holds n; while it is absent the doors only count. It dies after the effect; before it is
-after the one before.
+a transaction committed, a file written, a directory made, renamed or removed, a Docker Engine told to do something, a
+shim called. The file named by CRASH_AT holds n, and a word if only those doors are to count that have to do with it;
+while it is absent none does. It dies after the effect; before it is after the one before.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ def _count(door: str) -> None:
     global _crossings
     try:
         with open(_FILE) as file:
-            limit = int(file.read())
+            number, _, word = file.read().partition(" ")
+        limit = int(number)
     except (OSError, ValueError):
         _crossings = 0
+        return
+    if word not in door:
         return
     _crossings += 1
     with open(_FILE + ".new", "w") as count:
@@ -51,7 +54,7 @@ def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> 
         counts = only is None or only(*arguments)
         result = original(*arguments, **named)
         if counts:
-            _cross(f"after {name}")
+            _cross(f"after {name} {arguments}")
         return result
 
     setattr(owner, name, crossed)
@@ -63,7 +66,7 @@ def _door_of_coroutine(owner: Any, name: str) -> None:
     @functools.wraps(original)
     async def crossed(*arguments: Any, **named: Any) -> Any:
         result = await original(*arguments, **named)
-        _cross(f"after {name}")
+        _cross(f"after {name} {arguments}")
         return result
 
     setattr(owner, name, crossed)
@@ -72,10 +75,12 @@ def _door_of_coroutine(owner: Any, name: str) -> None:
 if _FILE and "serve" in sys.orig_argv:  # the daemon alone, none of its workers
     from podwright.base import files
     from podwright.linux import nftables, process, syscalls
+    from podwright.shim import connection
     from podwright.state import store
 
     _door(process, "spawn")
     _door(nftables.Nftables, "apply")
+    _door_of_coroutine(connection.Connection, "call")
     for _name in ("mount", "umount2", "move_mount"):
         _door(syscalls, _name)
     _door(store.Store, "_execute", only=lambda _self, statement, *_rest: statement == "COMMIT")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.machine.test_systemd import run_pod
+from tests.machine.test_systemd import cgroup, run_pod
 from tests.support.daemon import Daemon, container_config, pod_config, serving
 
 pytestmark = pytest.mark.root
@@ -28,10 +28,10 @@ def wait_beyond(daemon: Daemon, container: str, number: int) -> None:
         assert time.monotonic() < deadline, "it stands still"
 
 
-@pytest.fixture
-def restoring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+@pytest.fixture(params=["runc", "shim"])
+def restoring(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     config = "[checkpoint]\nrestore = true\n"
-    server = Daemon(tmp_path_factory.mktemp("d"), runtime="runc", cgroup_driver="auto", cni=False, config=config)
+    server = Daemon(tmp_path_factory.mktemp("d"), runtime=request.param, cgroup_driver="auto", cni=False, config=config)
     with serving(server):
         yield server
 
@@ -41,6 +41,7 @@ def test_counter_goes_on(restoring: Daemon, tmp_path: Path) -> None:
     pod = run_pod(daemon)
     container = daemon.run_container(pod, "sh", "-c", COUNTS)
     daemon.wait_log(container, "at 3", timeout_s=60)
+    assert cgroup(daemon, container).name == f"podwright-{container}.scope", "the shim's runc is told of systemd"
     location = tmp_path / "c.tar"
     daemon.runtime.CheckpointContainer(pb.CheckpointContainerRequest(container_id=container, location=str(location)))
     wait_beyond(daemon, container, count(daemon, container))

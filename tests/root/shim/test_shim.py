@@ -92,6 +92,10 @@ async def test_start_kill_and_delete_know_the_states(bench: ShimBench) -> None:
     runtime, container_id = bench.runtime, monitored.container_id
     with pytest.raises(ContainerNotRunning):
         await runtime.start(container_id)
+    comm = Path(f"/proc/{monitored.process.pid}/comm")
+    async with asyncio.timeout(30):
+        while comm.read_text() != "sleep\n":  # runc's init, which goes before, ends with 2 where it is signalled
+            await asyncio.sleep(0.01)
     await runtime.kill(container_id, signal.SIGTERM)
     await runtime.kill(container_id, signal.SIGKILL)
     assert (await bench.monitor.wait_exit(monitored)).exit_code in (137, 143)

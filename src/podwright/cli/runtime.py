@@ -17,7 +17,7 @@ from podwright.cli.conformance.bench import CALL_TIMEOUT_S, Bench, Failed, Unsup
 from podwright.cli.conformance.checks import CHECKS, Check
 from podwright.cli.options import Format, Output
 from podwright.config import files
-from podwright.runtime.handlers import HandlerSettings, Settings
+from podwright.runtime.handlers import Settings, well_known
 
 application = typer.Typer(no_args_is_help=True, help="Try OCI runtimes, without a daemon.")
 
@@ -71,7 +71,7 @@ def check(
 def _choose(settings: Settings, handler: str, path: Path | None) -> tuple[Settings, str]:
     """The handler to check, with a state directory of its own."""
     name = handler or (path.name if path else settings.default)
-    configured = settings.handlers.get(name, HandlerSettings(path=name))
+    configured = settings.handlers.get(name, well_known(name))
     if path is not None:
         configured = replace(configured, path=str(path.absolute()))
     if not name:

@@ -123,6 +123,11 @@ class HandlerSettings:
             )
 
 
+def well_known(name: str) -> HandlerSettings:
+    """A handler that has no entry; its program is of its name, or goes without saying."""
+    return HandlerSettings(path=_WELL_KNOWN.get(name, name))
+
+
 @dataclass(frozen=True)
 class Settings:
     """`[runtime]`"""
@@ -174,7 +179,7 @@ class Handlers:
         self._hybrid = hybrid.needed()
         self._runtimes: dict[str, Runtime] = {}
         self._known: dict[str, HandlerSettings] = {
-            name: HandlerSettings(path=path)
+            name: well_known(name)
             for name, path in _WELL_KNOWN.items()
             if name not in settings.handlers and find_program(path) is not None
         }
@@ -249,7 +254,9 @@ class Handlers:
     def _make(self, name: str, settings: HandlerSettings) -> Runtime:
         if self._type(name) == "shim":
             if self._shims is None:
-                raise FailedPrecondition(f"handler {name!r} is a containerd shim, which has no command line")
+                raise FailedPrecondition(
+                    f"handler {name!r} is a containerd shim, which has no command line: try the OCI runtime it calls"
+                )
             return self._shims.runtime(name, settings)
         command = self._create_command(name, settings)
         program = self._program(name, settings)

@@ -31,6 +31,7 @@ from podwright.shim.shims import Shims
 from podwright.shim.take_down import take_down
 from podwright.shim.task import Streams
 from podwright.ttrpc.errors import ConnectionLost
+from podwright.wire.ttrpc import ProtocolError
 
 log = get_logger(__name__)
 
@@ -135,6 +136,10 @@ class ShimMonitor:
                 log.warning("a shim has died, so its container is killed", container=container_id[:13])
                 await shielded(self._clean_up(container_id), name="clean up after shim")
                 return _lost()
+            except (RuntimeFailed, ProtocolError) as error:
+                log.error("a shim does not tell of its container's end, so the process is watched", error=str(error))
+                await pidfd.wait_end(monitored.process)
+                return _lost()
             oom = self._events.out_of_memory(container_id)
             return Exit(ended.exit_code, ended.finished_at_ns, oom_hint=oom)
 
@@ -154,6 +159,9 @@ class ShimMonitor:
             state = await (await self._shims.task(monitored.container_id)).state()
         except (NotFound, FailedPrecondition, ConnectionLost):
             return await self.wait_exit(monitored)
+        except (RuntimeFailed, DeadlineExceeded) as error:
+            log.error("a shim does not say whether its container lives", error=str(error))
+            return None
         return await self.wait_exit(monitored) if state.status == pb.STOPPED else None
 
     def forget(self, container_id: str) -> None:

@@ -54,3 +54,9 @@ def test_none_such(command_line: CommandLine) -> None:
     assert done.code == 1
     assert "kata" in done.err
     assert "install" in done.err
+
+
+def test_a_shim(command_line: CommandLine) -> None:
+    done = command_line("runtime", "check", "shim")
+    assert done.code == 1
+    assert "has no command line: try the OCI runtime it calls" in done.err

@@ -54,7 +54,7 @@ def _door(owner: Any, name: str, *, only: Callable[..., bool] | None = None) -> 
         counts = only is None or only(*arguments)
         result = original(*arguments, **named)
         if counts:
-            _cross(f"after {name} {arguments}")
+            _cross(f"after {name} {str(arguments)[:500]}")
         return result
 
     setattr(owner, name, crossed)
@@ -66,7 +66,7 @@ def _door_of_coroutine(owner: Any, name: str) -> None:
     @functools.wraps(original)
     async def crossed(*arguments: Any, **named: Any) -> Any:
         result = await original(*arguments, **named)
-        _cross(f"after {name} {arguments}")
+        _cross(f"after {name} {str(arguments)[:500]}")
         return result
 
     setattr(owner, name, crossed)

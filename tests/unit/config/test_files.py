@@ -87,7 +87,7 @@ def test_tables_of_handlers_merge_over_files(tmp_path: Path) -> None:
         (HANDLER + "overhead_memory_bytes = -1\n", r":3: .*\.x\.overhead_memory_bytes: must be at least 0, not -1"),
         (HANDLER + "options = ['--root=/x']\n", r":3: .*\.x\.options: '--root=/x' is set by Podwright; set root"),
         (HANDLER + "allowed_annotations = ['']\n", r":3: .*\.x\.allowed_annotations: an empty prefix"),
-        (HANDLER + "type = 'gvisor'\nwants_sandbox_container = false\n", r":4: .*: a sentry is a sandbox container"),
+        (HANDLER + "type = 'gvisor'\nwants_sandbox_container = false\n", r":4: .*brings: gvisor needs one"),
         (HANDLER + "snapshotter = 'devmapper'\n", r":3: runtime\.handlers\.x\.snapshotter: unknown key"),
         ("[runtime.handlers.Not_DNS]\n", r"runtime\.handlers: 'Not_DNS' is no handler's name: lower-case letters"),
         ("[server\n", r"config\.toml: not valid TOML: .*line 1"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
 from podwright.docker.engine import Engine
 from podwright.docker.image.service import DockerImages
+from podwright.image.settings import Settings
+from podwright.registry.base import Settings as RegistrySettings
 from tests.support import names
 from tests.support.dockerd import Dockerd
 from tests.support.images import HELLO_LAYER, marker
@@ -150,6 +154,31 @@ async def test_the_disk_is_told_without_being_walked(
     assert (await images.usage()).used_bytes == 3 * size
     assert two.mountpoint == dockerd.data_root
     assert two.inodes_used is None, "the engine doesn't tell"
+
+
+async def test_an_image_that_the_engine_can_not_read(tmp_path: Path) -> None:
+    """It must not hide the others from the kubelet's garbage collection."""
+    good, bad = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/version":
+            return web.json_response({"Version": "1", "ApiVersion": "1.41", "MinAPIVersion": "1.12"})
+        if request.path == "/v1.41/images/json":
+            return web.json_response([{"Id": good, "RepoTags": ["good:1"]}, {"Id": bad, "RepoTags": ["bad:1"]}])
+        if good in request.path:
+            return web.json_response({"Id": good, "Size": 5} if request.path.endswith("/json") else [{"Size": 5}])
+        return web.json_response({"message": "layer does not exist"}, status=500)
+
+    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "d.sock")).start()
+    engine = Engine(tmp_path / "d.sock")
+    await engine.connect()
+    images = DockerImages(engine, Settings(), RegistrySettings(auth_files=()), tmp_path)
+    assert [image.repo_tags for image in await images.all()] == [["docker.io/library/good:1"]]
+    await images.close()
+    await engine.close()
+    await runner.cleanup()
 
 
 async def test_pinned_images(images: DockerImages, dockerd: Dockerd, registry: Registry) -> None:

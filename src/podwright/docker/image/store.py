@@ -12,15 +12,17 @@ import msgspec
 
 from podwright.base.errors import InvalidArgument, NotFound
 from podwright.base.ids import PrefixIndex
+from podwright.base.log import get_logger
 from podwright.base.tasks import gather_all
 from podwright.docker.engine import Engine
-from podwright.docker.errors import NoSuchObject
+from podwright.docker.errors import EngineFailed, NoSuchObject
 from podwright.docker.image.model import Inspected, Listed, digests_of, record_of, tags_of
 from podwright.image.model import ImageRecord
 from podwright.image.pins import Pins
 from podwright.oci.digest import is_digest
 from podwright.oci.reference import parse_reference
 
+log = get_logger(__name__)
 _MAX_QUESTIONS = 8
 _FULL_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})\Z")
 # Shorter words of a to f and 0 to 9 are too likely to be meant as a name.
@@ -69,13 +71,21 @@ class EngineImages:
         return self._dressed(record_of(image))
 
     async def all(self) -> Sequence[ImageRecord]:
-        """All images, but for those that only builds keep beneath others. One removed meanwhile is left out."""
+        """All images, but for those that only builds keep beneath others. One removed meanwhile is left out, as is one
+        that the engine has and can't read: the kubelet needs the others."""
         listed, known = await self._list(), self._known
-        unknown = [self._inspect(image.id) for image in listed if image.id not in known]
+        unknown = [self._readable(image.id) for image in listed if image.id not in known]
         found = await gather_all(*unknown, name="inspect images", limit=_MAX_QUESTIONS)
         known = {**known, **{record.id: record for record in found if record is not None}}
         self._known = {image.id: known[image.id] for image in listed if image.id in known}
         return [self._named(image, known[image.id]) for image in listed if image.id in known]
+
+    async def _readable(self, image_id: str) -> ImageRecord | None:
+        try:
+            return await self._inspect(image_id)
+        except EngineFailed as error:
+            log.warning("an image can't be read and is left out", id=image_id, error=str(error))
+            return None
 
     async def _list(self) -> list[Listed]:
         return await self._engine.get("/images/json", list[Listed])

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import msgspec
 
+from podwright.base.log import get_logger
 from podwright.base.tasks import gather_all
 from podwright.docker.engine import Engine
-from podwright.docker.errors import NoSuchObject
+from podwright.docker.errors import EngineFailed, NoSuchObject
 from podwright.docker.image.store import EngineImages
 from podwright.image.fsinfo import FsInfo
 from podwright.image.model import ImageRecord
 from podwright.snapshot.chain import chain_id
 
+log = get_logger(__name__)
 _MAX_QUESTIONS = 8
 Layers = Mapping[object, int]
 """Sizes in bytes, by what tells a layer from others: two images that share one have the same key for it."""
@@ -49,8 +51,8 @@ class EngineUsage:
         records, known = await self._images.all(), self._layers
         unknown = [record for record in records if record.id not in known]
         found = await gather_all(*map(self._ask, unknown), name="image histories", limit=_MAX_QUESTIONS)
-        known = {**known, **{record.id: layers for record, layers in zip(unknown, found, strict=True)}}
-        self._layers = {record.id: known[record.id] for record in records}
+        known = {**known, **{record.id: layers for record, layers in zip(unknown, found, strict=True) if layers}}
+        self._layers = {record.id: known[record.id] for record in records if record.id in known}
         return FsInfo(time.time_ns(), await self.root(), _sum(self._layers.values()), None)
 
     async def root(self) -> Path:
@@ -62,7 +64,8 @@ class EngineUsage:
     async def _ask(self, record: ImageRecord) -> Layers:
         try:
             return layers_of(record, await self._engine.get(f"/images/{record.id}/history", list[Step]))
-        except NoSuchObject:  # removed meanwhile
+        except (NoSuchObject, EngineFailed) as error:  # removed meanwhile, or damaged
+            log.debug("the layers of an image are not known", id=record.id, error=str(error))
             return {}
 
 

@@ -10,8 +10,8 @@ help: ## this list
 setup: ## Debian packages and .venv/bin/podwright
 	@scripts/setup
 
-demo: setup ## the whole life of a pod, with a daemon of its own, in under 20 s
-	@scripts/demo
+demo: setup ## the whole life of a pod, with a daemon of its own, in under 20 s; BACKEND=docker: on a Docker Engine
+	@scripts/demo $(BACKEND)
 
 test: setup ## lint, types, unit, wire, and root tests against real runtimes, CNI, conmon and a registry
 	@scripts/test

@@ -22,6 +22,7 @@ from bench.workspace import Workspace
 
 _DEFAULT = ("podwright-crun", "podwright-runc")
 _HANDLER = "podwright-"
+_DOCKER = "podwright-docker"
 
 
 def main() -> int:
@@ -77,17 +78,20 @@ def _names(options: argparse.Namespace) -> list[str]:
 def _peer(workspace: Workspace, registry: Registry, name: str) -> peers.Peer:
     if name == "containerd":
         return peers.containerd(workspace, registry.reference(images.PAUSE))
+    if name == _DOCKER:
+        return peers.podwright_on_docker(workspace)
     if name.startswith(_HANDLER):
         return peers.podwright(workspace, name.removeprefix(_HANDLER))
     if name.startswith("/"):
         return peers.foreign(Path(name))
-    raise programs.ProgramError(f"{name}: not containerd, {_HANDLER}HANDLER, none or the path of a CRI socket")
+    raise programs.ProgramError(f"{name}: not containerd, {_HANDLER}HANDLER, {_DOCKER}, none or a CRI socket's path")
 
 
 def _report(workspace: Workspace, options: argparse.Namespace, samples: Samples, about: dict[str, Any]) -> None:
     if not samples.metrics:
         return
-    baseline = {"containerd": "containerd-runc", "none": None}.get(options.peer, Path(options.peer).parent.name)
+    named = options.peer if options.peer.startswith(_HANDLER) else Path(options.peer).parent.name
+    baseline = {"containerd": "containerd-runc", "none": None}.get(options.peer, named)
     stem = workspace.results / time.strftime("%Y%m%d-%H%M%S")
     report.save(stem.with_suffix(".json"), samples, about)
     text = report.table(samples, baseline)
@@ -100,9 +104,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--subject",
         default=",".join(_DEFAULT),
-        help="what is measured, by commas: podwright-HANDLER (%(default)s), none, or paths of CRI sockets",
+        help="what is measured, by commas: podwright-HANDLER (%(default)s), podwright-docker, none, or sockets",
     )
-    parser.add_argument("--peer", default="containerd", help="what it is measured against: containerd, none or a path")
+    parser.add_argument("--peer", default="containerd", help="what it is measured against: containerd, or as --subject")
     parser.add_argument("--only", default="", help=f"some of: {','.join((*SUBJECTS, *FURTHER))}")
     parser.add_argument("--no-masquerade", action="store_true", help="a pod network without iptables rules")
     parser.add_argument(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import grpc
 
-from bench import network, pods, processes, programs
+from bench import docker, network, pods, processes, programs
 from bench.client import Client
-from bench.workspace import Workspace, make_spread, remove_empty, remove_tree
+from bench.daemon import Daemon
+from bench.workspace import Workspace
 
 READY_TIMEOUT_S = 60
 # What containerd and libcni make outside the directories they are given.
@@ -21,17 +22,27 @@ _CONTAINERD_SHARED = (Path("/run/containerd"), Path("/var/lib/cni"))
 
 @dataclass
 class Peer:
-    """A runtime behind a socket. `marks` are paths that its monitors' command lines name."""
+    """A runtime behind a socket. `marks` are paths that its monitors' command lines name.
+
+    `engine` runs beside the daemon, which stands on it; `pulls_zstd`: whether it can unpack such layers.
+    """
 
     name: str
     socket: Path
     marks: tuple[str, ...]
     handler: str = ""
     daemon: Daemon | None = None
+    engine: Daemon | None = None
+    pulls_zstd: bool = True
     client: Client = field(init=False)
 
     def start(self) -> float:
-        """Start the daemon if it is ours, connect, and wait until it is ready: the seconds that took."""
+        """Start the daemon if it is ours, connect, and wait until it is ready: the seconds that took.
+
+        An engine that it stands on is there before, as on a node that has booted, and not counted.
+        """
+        if self.engine is not None:
+            self.engine.start()
         begin = time.perf_counter()
         if self.daemon is not None:
             self.daemon.start()
@@ -45,6 +56,7 @@ class Peer:
     def stop(self) -> None:
         """Remove the pods of the bench, stop the daemon if it is ours, and remove what it kept."""
         if self.daemon is not None and self.daemon.service is None:
+            self._stop_engine()
             return
         try:
             pods.remove_all(self.client)
@@ -53,6 +65,11 @@ class Peer:
         self.client.close()
         if self.daemon is not None:
             self.daemon.stop(self.marks)
+        self._stop_engine()
+
+    def _stop_engine(self) -> None:
+        if self.engine is not None and self.engine.service is not None:
+            self.engine.stop(self.marks)
 
     def restart(self) -> None:
         """Stop and start afresh with empty directories, if the daemon is ours."""
@@ -62,46 +79,10 @@ class Peer:
 
     def footprint(self) -> processes.Footprint:
         """The daemon's processes and its monitors, now."""
-        return processes.footprint(self.client.daemon_pid(), self.marks)
-
-
-@dataclass
-class Daemon:
-    """How to start a daemon of the bench's own: command line, configuration file, and the directories it fills."""
-
-    name: str
-    argv: list[str | Path]
-    config: Path
-    config_text: str
-    root: Path
-    run: Path
-    log: Path
-    shared: tuple[Path, ...] = ()
-    """Directories outside its own that it may leave empty: removed when they weren't there before."""
-    service: programs.Service | None = None
-
-    def start(self) -> None:
-        """Write the configuration and start the process."""
-        self.shared = tuple(directory for directory in self.shared if not directory.exists())
-        make_spread(self.root)
-        self.run.mkdir()
-        self.config.write_text(self.config_text)
-        self.service = programs.Service(self.name, self.argv, self.log)
-
-    def stop(self, marks: tuple[str, ...]) -> None:
-        """Stop the process, kill monitors that it left, remove its directories."""
-        if self.service is not None:
-            self.service.stop()
-        processes.kill_monitors(marks)
-        self.service = None
-        for directory in (self.root, self.run):
-            remove_tree(directory)
-        for directory in self.shared:
-            remove_empty(directory)
-
-    def tail(self) -> str:
-        """The end of the daemon's log."""
-        return self.service.tail() if self.service else ""
+        running = [self.client.daemon_pid()]
+        if self.engine is not None and self.engine.service is not None:
+            running.append(self.engine.service.pid)
+        return processes.footprint(running, self.marks)
 
 
 def foreign(socket: Path) -> Peer:
@@ -125,11 +106,35 @@ def podwright(workspace: Workspace, runtime: str) -> Peer:
     return Peer(name, socket, (str(root), str(run)), daemon=daemon)
 
 
+def podwright_on_docker(workspace: Workspace) -> Peer:
+    """This checkout's Podwright with the Docker Engine's backend, and an engine of its own with runc."""
+    name = "podwright-docker"
+    engine = docker.engine(workspace, "dockerd")
+    root, run = workspace.scratch / name, workspace.run / name
+    peer = podwright(workspace, "docker")
+    assert peer.daemon is not None
+    peer.daemon.argv += ["--backend", "docker"]
+    peer.daemon.config_text = f"""\
+[docker]
+socket = "{engine.socket}"
+[cgroup]
+driver = "cgroupfs"
+{_common_settings(workspace, "docker")}"""
+    peer.engine, peer.pulls_zstd = engine, docker.pulls_zstd()
+    peer.marks = (str(root), str(run), str(engine.root), str(engine.run))
+    return peer
+
+
 def _podwright_settings(workspace: Workspace, runtime: str) -> str:
-    plugins = json.dumps([str(directory) for directory in network.PLUGIN_DIRECTORIES])
     return f"""\
 [runtime]
 default = "{runtime}"
+{_common_settings(workspace, runtime)}"""
+
+
+def _common_settings(workspace: Workspace, runtime: str) -> str:
+    plugins = json.dumps([str(directory) for directory in network.PLUGIN_DIRECTORIES])
+    return f"""\
 [registry]
 config_path = ["{workspace.certs}"]
 [network]

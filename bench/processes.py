@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,12 @@ class Footprint:
         return sum(p.cpu_s + p.reaped_cpu_s for p in (*self.daemon, *self.monitors))
 
 
-def footprint(daemon_pid: int, marks: tuple[str, ...]) -> Footprint:
-    """The processes of the daemon. Monitors are those whose command line names one of `marks` (paths)."""
+def footprint(daemon_pids: Iterable[int], marks: tuple[str, ...]) -> Footprint:
+    """The processes of the daemon, or of the daemons where one stands on another. Monitors are those whose command line
+    names one of `marks` (paths)."""
     table = _table()
     monitors = {p.pid for p in table.values() if is_monitor(p, marks)}
-    daemon = _descendants(table, {daemon_pid}, stop_at=monitors)
+    daemon = _descendants(table, set(daemon_pids), stop_at=monitors)
     below = _descendants(table, monitors, stop_at=set())
     kept = [table[pid] for pid in below if pid in monitors or not _is_workload(pid)]
     return Footprint(tuple(table[pid] for pid in daemon), tuple(kept))

@@ -19,6 +19,7 @@ PACKAGES = {
     "conmon": "conmon",
     "crun": "crun",
     "debootstrap": "debootstrap",
+    "dockerd": "docker.io",
     "docker-registry": "docker-registry",
     "ip": "iproute2",
     "nsenter": "util-linux",

@@ -12,7 +12,7 @@ start_engine() {
  "ip-forward": false, "ip-masq": false, "userland-proxy": false, "oom-score-adjust": 0, "live-restore": true,
  "exec-opts": ["native.cgroupdriver=cgroupfs"]${4:+, $4}}
 JSON
-  dockerd --config-file "$engine_state/docker.json" >"$engine_state/docker.log" 2>&1 &
+  dockerd --config-file "$engine_state/docker.json" >"$engine_state/docker.log" 2>&1 9>&- &
   engine=$!
   for _ in $(seq 300); do
     [ -S "$engine_run/sock" ] && curl -sf --unix-socket "$engine_run/sock" http://docker/_ping >/dev/null && return

@@ -20,6 +20,7 @@ from tests.support.registry import Registry, running_registry
 @pytest.fixture(scope="session")
 def shared_dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
     with running_dockerd(tmp_path_factory.getbasetemp() / "dockerd") as docker:
+        docker.enter_host_network()
         yield docker
 
 

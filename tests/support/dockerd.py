@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from examples.make_hello_image import image as hello_image
 
 from podwright.linux.mounts import unmount_tree
 from podwright.runtime import hybrid
@@ -33,6 +34,7 @@ from podwright.runtime.base import RuntimeCommand
 from tests.support import names
 
 PROGRAM = "dockerd"
+_FIRST = "localhost/first:1"
 _START_S = 60.0
 _STOP_S = 60.0
 # runsc takes a file below for a sign of the host's network namespace; see runtime/gvisor.py.
@@ -150,6 +152,17 @@ class Dockerd:
             return response.status, json.loads(content) if content else None
         except ValueError:
             return response.status, content.decode(errors="replace")
+
+    def enter_host_network(self) -> None:
+        """Let dockerd make what it makes once, with the first container on the host's network, and keeps."""
+        connection = _Connection(self.socket)
+        connection.request("POST", "/images/load?quiet=1", hello_image(_FIRST), {"Content-Type": "application/x-tar"})
+        connection.getresponse().read()
+        connection.close()
+        body = {"Image": _FIRST, "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "host"}}
+        container = self.request("POST", "/containers/create", body)[1]["Id"]
+        assert self.request("POST", f"/containers/{container}/start")[0] == 204
+        self.remove_all()
 
     def container_ids(self) -> list[str]:
         """All containers, whoever made them."""

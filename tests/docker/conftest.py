@@ -32,9 +32,9 @@ def dockerd(shared_dockerd: Dockerd) -> Iterator[Dockerd]:
 
 
 @pytest.fixture
-def own_dockerd(tmp_path: Path) -> Iterator[Dockerd]:
+def own_dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
     """An engine for one test alone, which may stop, kill and start it."""
-    with running_dockerd(tmp_path / "dockerd") as docker:
+    with running_dockerd(tmp_path_factory.mktemp("own") / "d") as docker:
         yield docker
 
 

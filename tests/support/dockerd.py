@@ -116,6 +116,10 @@ class Dockerd:
         except OSError:
             return False
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def stop(self) -> None:
         """SIGTERM. With live restore containers run on."""
         self._end(signal.SIGTERM)
@@ -200,7 +204,7 @@ class Dockerd:
 
     def close(self) -> None:
         """Everything off, and nothing left: containers first, since live restore would leave them."""
-        if self.process is not None and self.process.poll() is None:
+        if self.runs:
             self.remove_all()
             self.stop()
         _kill_all(self._processes)

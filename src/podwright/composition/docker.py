@@ -38,8 +38,9 @@ class DockerAssembly:
         self._engine, self._runtimes = Engine(config.docker.socket), EngineRuntimes()
         self._network, cgroups = CniNetwork(config.network, layout.run), cgroup_driver(config.cgroup)
         self.images = DockerImages(
-            self._engine, config.image, config.registry, layout.root / "spool", pinned=[f"{REPOSITORY}:*"]
-        )
+            self._engine, config.image, config.registry, layout.root / "spool", pinned=[f"{REPOSITORY}:*"],
+            mounted_by=lambda image_id: [c.id for c in self.containers if c.mounts_image(image_id)],
+        )  # fmt: skip
         on = Collaborators(
             layout=layout, sandboxes=self.sandboxes, containers=self.containers, engine=self._engine,
             instance=instance_word(store), handlers=self._runtimes, network=self._network, cgroups=cgroups,

@@ -22,6 +22,7 @@ from podwright.image.model import ImageRecord
 from podwright.image.service import Images
 from podwright.linux.paths import open_in_root
 from podwright.security import selinux
+from podwright.state.layout import Layout
 
 log = get_logger(__name__)
 
@@ -32,6 +33,19 @@ def find_image_volumes(images: Images, mounts: Iterable[pb.Mount]) -> tuple[Imag
 
 
 def _find(images: Images, mount: pb.Mount, at: int) -> ImageRecord:
+    check_image_volume(mount, at)
+    return found_image(images.get(mount.image.image), mount, at)
+
+
+def found_image(image: ImageRecord | None, mount: pb.Mount, at: int) -> ImageRecord:
+    """The image that mount number `at` names. Raises PrefixedError ImageVolumeMountFailed when it isn't here."""
+    if image is None:
+        raise failed(at, f"image {mount.image.image!r} is not here: pull it first")
+    return image
+
+
+def check_image_volume(mount: pb.Mount, at: int) -> None:
+    """What an image volume may ask for. Raises InvalidArgument."""
     field = f"mounts[{at}]"
     if mount.host_path:
         raise InvalidArgument("an image volume can't have a host_path", field=field)
@@ -43,10 +57,6 @@ def _find(images: Images, mount: pb.Mount, at: int) -> ImageRecord:
         raise InvalidArgument(
             f"image_sub_path {mount.image_sub_path!r} must be a path below the image's root, without ..", field=field
         )
-    image = images.get(mount.image.image)
-    if image is None:
-        raise _failed(at, f"image {mount.image.image!r} is not here: pull it first")
-    return image
 
 
 async def mount_image_volumes(on: Collaborators, container: Container, userns: Path | None) -> dict[int, Path]:
@@ -59,34 +69,38 @@ async def mount_image_volumes(on: Collaborators, container: Container, userns: P
 
 
 async def _mount(on: Collaborators, container: Container, volume: ImageVolume, userns: Path | None) -> Path:
-    view = _view(on, volume.image_id) if userns is None else _own_view(on, container, volume)
+    view = view_of(on.layout, volume.image_id) if userns is None else _own_view(on, container, volume)
     async with on.locks.hold(_lock(volume.image_id)):
         try:
             image = on.images.get(volume.image_id)
             if image is None:
-                raise _failed(volume.at, f"image {volume.image_id} was removed meanwhile")
+                raise failed(volume.at, f"image {volume.image_id} was removed meanwhile")
             view.mkdir(mode=0o700, exist_ok=True)
             on.snapshots.prepare(_key(volume.image_id), image.diff_ids)
-            # The view is of several pods, so it has no pod's categories.
-            label = selinux.file_label(selinux.Options(), pod_level="") if selinux.available() else ""
+            label = view_label()
             on.snapshots.mount(_key(volume.image_id), view, read_only=True, userns=userns, label=label)
         except PrefixedError:
             raise
         except (PodwrightError, OSError) as error:
-            raise _failed(volume.at, str(error)) from error
+            raise failed(volume.at, str(error)) from error
     sub_path = container.config.mounts[volume.at].image_sub_path
-    return _inside(view, sub_path, volume.at) if sub_path else view
+    return inside(view, sub_path, volume.at) if sub_path else view
 
 
-def _inside(view: Path, sub_path: str, at: int) -> Path:
+def view_label() -> str:
+    """The SELinux context of a view. It is of several pods, so it has no pod's categories."""
+    return selinux.file_label(selinux.Options(), pod_level="") if selinux.available() else ""
+
+
+def inside(view: Path, sub_path: str, at: int) -> Path:
     """A directory or file of the image, symlinks followed within the image. Nobody can change it afterwards."""
     try:
         fd = open_in_root(view, sub_path, os.O_PATH)
     except OSError as error:
-        raise _failed(at, f"image_sub_path {sub_path!r} in the image: {os.strerror(error.errno or 0)}") from error
+        raise failed(at, f"image_sub_path {sub_path!r} in the image: {os.strerror(error.errno or 0)}") from error
     try:
         if stat.S_IFMT(os.fstat(fd).st_mode) not in (stat.S_IFDIR, stat.S_IFREG):
-            raise _failed(at, f"image_sub_path {sub_path!r} in the image is neither a directory nor a file")
+            raise failed(at, f"image_sub_path {sub_path!r} in the image is neither a directory nor a file")
         return Path(f"/proc/self/fd/{fd}").readlink()
     finally:
         os.close(fd)
@@ -103,22 +117,23 @@ async def release_image_volumes(on: Collaborators, container: Container) -> None
 async def sweep_image_volumes(on: Collaborators) -> None:
     """After a start: views that no container's record names."""
     for view in on.layout.image_volumes.iterdir():
-        image_id = _image_id(view.name)
+        image_id = image_of(view)
         if not any(container.mounts_image(image_id) for container in on.containers):
             log.info("an orphaned image volume is removed", image=image_id)
             await _take_down(on, image_id)
 
 
 async def _take_down(on: Collaborators, image_id: str) -> None:
-    view = _view(on, image_id)
+    view = view_of(on.layout, image_id)
     on.snapshots.unmount(view)
     await on.snapshots.remove(_key(image_id))
     if view.exists():
         view.rmdir()
 
 
-def _view(on: Collaborators, image_id: str) -> Path:
-    return on.layout.image_volumes / image_id.replace(":", "-")
+def view_of(layout: Layout, image_id: str) -> Path:
+    """Where an image is shown to all that mount it."""
+    return layout.image_volumes / image_id.replace(":", "-")
 
 
 def _own_view(on: Collaborators, container: Container, volume: ImageVolume) -> Path:
@@ -127,8 +142,9 @@ def _own_view(on: Collaborators, container: Container, volume: ImageVolume) -> P
     return directory / str(volume.at)
 
 
-def _image_id(name: str) -> str:
-    return name.replace("-", ":")
+def image_of(view: Path) -> str:
+    """The id of the image that a view shows."""
+    return view.name.replace("-", ":")
 
 
 def _key(image_id: str) -> str:
@@ -140,5 +156,5 @@ def _lock(image_id: str) -> tuple[str, str]:
     return ("image volume", image_id)
 
 
-def _failed(at: int, message: str) -> PrefixedError:
+def failed(at: int, message: str) -> PrefixedError:
     return PrefixedError("ImageVolumeMountFailed", f"mounts[{at}]: {message}")

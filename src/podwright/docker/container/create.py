@@ -12,7 +12,7 @@ from podwright.base.log import log_context
 from podwright.base.tasks import in_thread
 from podwright.base.undo import Undo
 from podwright.container.create import image_facts, make_missing_directories
-from podwright.container.model import Container, ContainerRecord, ContainerUser, container_key
+from podwright.container.model import Container, ContainerRecord, ContainerUser, ImageVolume, container_key
 from podwright.container.relabel import relabel_sources
 from podwright.container.spec.facts import RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import inspect_request
@@ -24,6 +24,7 @@ from podwright.criapi import api_pb2 as pb
 from podwright.docker.collaborators import Collaborators
 from podwright.docker.container.accounts import AccountFiles
 from podwright.docker.container.config import Place, container_body
+from podwright.docker.container.image_volumes import find_image_volumes, mount_image_volumes
 from podwright.docker.container.logs import Logs
 from podwright.docker.container.remove import take_down
 from podwright.docker.container.unsupported import check_mounts, check_supported
@@ -48,7 +49,8 @@ async def create_container(
     image = await on.images.find(config.image.image)
     if image is None:
         raise NotFound(f"image {config.image.image!r} is not here: pull it first")
-    container = reserve(on, sandbox, config, image)
+    volumes = await find_image_volumes(on, config.mounts)
+    container = reserve(on, sandbox, config, image, volumes)
     with log_context(container=container.id[:13]):
         async with Undo("create container") as undo:
             undo.add("take the container down", partial(_abandon, on, logs, container))
@@ -65,7 +67,8 @@ async def _bring_up(
 ) -> None:  # fmt: skip
     config, facts, host = container.config, sandbox_facts(on, sandbox), on.host()
     stage("image")
-    request = await in_thread(partial(inspect_request, config, host))
+    views = await mount_image_volumes(on, container)
+    request = await in_thread(partial(inspect_request, config, host, image_volumes=views))
     check_container(config.linux.security_context.namespace_options, facts)
     check_mounts(config, facts, host, request)
     user = await _user(accounts, config, image)
@@ -121,7 +124,10 @@ def _target(on: Collaborators, sandbox: Sandbox, container: Container) -> str:
     return container_name(target)
 
 
-def reserve(on: Collaborators, sandbox: Sandbox, config: pb.ContainerConfig, image: ImageRecord) -> Container:
+def reserve(
+    on: Collaborators, sandbox: Sandbox, config: pb.ContainerConfig, image: ImageRecord,
+    image_volumes: tuple[ImageVolume, ...] = (),
+) -> Container:  # fmt: skip
     """Store the record, before the first side effect."""
     taken = on.containers.by_key(container_key(sandbox.id, config))
     if taken is not None:
@@ -136,6 +142,7 @@ def reserve(on: Collaborators, sandbox: Sandbox, config: pb.ContainerConfig, ima
             id=container_id, sandbox_id=sandbox.id, config=config.SerializeToString(), handler=sandbox.record.handler,
             image_id=image.id, image_ref=image.reference_for(config.image.user_specified_image, config.image.image),
             reserved_at=on.containers.next_created_at(), boot=boot_id(),
+            image_volumes=image_volumes,
             log_path=str(Path(directory, config.log_path)) if directory and config.log_path else "",
         )
     )  # fmt: skip

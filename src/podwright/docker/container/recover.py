@@ -11,6 +11,7 @@ from podwright.container.model import Container
 from podwright.docker.answers import Inspected
 from podwright.docker.collaborators import Collaborators
 from podwright.docker.container.exits import Exits
+from podwright.docker.container.image_volumes import recover_image_volumes
 from podwright.docker.container.logs import Logs
 from podwright.docker.container.remove import take_down
 from podwright.docker.container.start import record_start
@@ -30,6 +31,7 @@ async def recover_containers(on: Collaborators, exits: Exits, logs: Logs) -> Non
                 await _recover(on, exits, logs, container)
             except Exception as error:
                 log.error("container can't be recovered", error=repr(error))
+    await recover_image_volumes(on)
     await _sweep(on)
 
 

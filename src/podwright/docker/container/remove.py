@@ -6,6 +6,7 @@ from podwright.container.model import Container
 from podwright.container.stop import Stopper
 from podwright.docker.collaborators import Collaborators
 from podwright.docker.container.exits import Exits
+from podwright.docker.container.image_volumes import release_image_volumes
 from podwright.docker.container.logs import Logs
 from podwright.docker.engine_containers import remove
 from podwright.docker.naming import container_name
@@ -26,4 +27,5 @@ async def remove_container(on: Collaborators, exits: Exits, logs: Logs, stopper:
 async def take_down(on: Collaborators, logs: Logs, container: Container) -> None:
     """Remove all that a container has outside the store; used by remove, by a failed create and after a crash."""
     await remove(on.engine, container_name(container))
+    await release_image_volumes(on, container)
     logs.forget(container.id)

@@ -21,8 +21,6 @@ def check_supported(config: pb.ContainerConfig) -> None:
 
 def _unsupported(config: pb.ContainerConfig) -> Iterator[tuple[str, str]]:
     for at, mount in enumerate(config.mounts):
-        if mount.image.image:
-            yield f"mounts[{at}].image", "Docker can't mount images"
         if mount.uidMappings or mount.gidMappings:
             yield f"mounts[{at}].uidMappings", "Docker can't mount with mapped owners"
         if mount.mount_options:

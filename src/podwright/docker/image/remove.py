@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from podwright.base.errors import FailedPrecondition
 from podwright.base.locks import KeyedLocks
 from podwright.base.log import get_logger
 from podwright.docker.engine import Engine
 from podwright.docker.errors import Conflict, NoSuchObject
 from podwright.docker.image.store import EngineImages
 from podwright.image.model import ImageRecord
+from podwright.image.remove import InUse
 
 log = get_logger(__name__)
 # moby, daemon/images/image_delete.go: built images stand on it, so that only its names can go.
@@ -17,15 +19,17 @@ _HAS_CHILDREN = "dependent child images"
 class EngineRemover:
     """Removes images, one call an image at a time: the engine answers twins with errors."""
 
-    def __init__(self, engine: Engine, images: EngineImages) -> None:
-        self._engine, self._images = engine, images
+    def __init__(self, engine: Engine, images: EngineImages, mounted_by: InUse) -> None:
+        self._engine, self._images, self._mounted_by = engine, images, mounted_by
         self._locks = KeyedLocks()
 
     async def remove(self, name_or_id: str) -> None:
-        """Raises FailedPrecondition, in the engine's words, while a container of it runs."""
+        """Raises FailedPrecondition while a container of it runs, or mounts it, of which the engine knows nothing."""
         record = await self._images.find(name_or_id)
         if record is None:
             return
+        if users := self._mounted_by(record.id):
+            raise FailedPrecondition(f"image {name_or_id} is mounted by container {users[0][:13]}: remove that first")
         async with self._locks.hold(record.id):
             try:
                 await self._remove(record)

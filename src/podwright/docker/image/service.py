@@ -19,6 +19,7 @@ from podwright.image.load import Loaded
 from podwright.image.model import ImageRecord
 from podwright.image.pins import Pins
 from podwright.image.progress import ProgressBoard, PullProgress
+from podwright.image.remove import InUse
 from podwright.image.save import Format
 from podwright.image.settings import Settings
 from podwright.oci.reference import parse_reference
@@ -31,17 +32,18 @@ class DockerImages:
     """Implements `backend.images.ImageBackend`. `recover` before the first call, `close` after the last.
 
     `spool`: a directory of ours for archives. `pinned`: what the kubelet must not collect beside what the setting
-    says: the image that pods stand on.
+    says: the image that pods stand on. `mounted_by`: containers that have an image as a volume.
     """
 
     def __init__(
-        self, engine: Engine, settings: Settings, registry: RegistrySettings, spool: Path, pinned: Sequence[str] = ()
-    ) -> None:
+        self, engine: Engine, settings: Settings, registry: RegistrySettings, spool: Path, *,
+        pinned: Sequence[str] = (), mounted_by: InUse = lambda _: (),
+    ) -> None:  # fmt: skip
         self._spool = spool
         self._tasks = Tasks("docker images")
         self._board = ProgressBoard()
         self._images = EngineImages(engine, Pins([*settings.pinned, *pinned]))
-        self._remover = EngineRemover(engine, self._images)
+        self._remover = EngineRemover(engine, self._images, mounted_by)
         self._usage = EngineUsage(engine, self._images)
         self._loader = EngineLoader(engine, self._images, spool)
         self._saver = EngineSaver(engine, self._images, spool)

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from podwright.base import log
+from podwright.cgroup.detect import hierarchies, naming
 from podwright.cli import output
-from podwright.cli.checks import cgroups, daemon, kernel, network, programs, storage
+from podwright.cli.checks import cgroups, daemon, engine, kernel, network, programs, storage
 from podwright.cli.checks.finding import Finding, Level, fail
 from podwright.cli.options import Format, Globals, Output, Socket
 from podwright.config import files
@@ -52,7 +53,11 @@ def examine(ctx: typer.Context, config: Config, socket: str | None) -> Iterator[
     """All checks."""
     yield from kernel.findings()
     yield from cgroups.findings(config.cgroup)
-    yield from programs.findings(config)
+    if config.backend == "docker":
+        yield from engine.findings(config.docker.socket, naming(config.cgroup, hierarchies().version))
+        yield from programs.beside_an_engine()
+    else:
+        yield from programs.findings(config)
     yield from network.findings(config.network)
     yield from storage.findings(config.state.root)
     yield from daemon.findings(ctx, socket or str(config.server.socket))

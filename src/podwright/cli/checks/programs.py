@@ -30,6 +30,13 @@ def findings(config: Config) -> Iterator[Finding]:
     yield checkpoints()
 
 
+def beside_an_engine() -> Iterator[Finding]:
+    """Those that are needed where a Docker Engine runs the containers."""
+    versions = asyncio.run(ask(["catatonit", "nft", "iptables"]))
+    yield needed("pause", "catatonit", versions, "catatonit")
+    yield firewall(versions)
+
+
 async def ask(names: list[str]) -> dict[str, str]:
     """The versions of those programs that are there, asked for all at once."""
     there = {name: path for name in names if (path := find_program(name)) is not None}

@@ -20,13 +20,14 @@ from tests.support.registry import Registry, running_registry
 @pytest.fixture(scope="session")
 def shared_dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
     with running_dockerd(tmp_path_factory.getbasetemp() / "dockerd") as docker:
-        docker.enter_host_network()
+        docker.warm_up()
         yield docker
 
 
 @pytest.fixture
 def dockerd(shared_dockerd: Dockerd) -> Iterator[Dockerd]:
     """The engine, without containers and images before and after."""
+    shared_dockerd.remove_all()
     yield shared_dockerd
     shared_dockerd.remove_all()
 

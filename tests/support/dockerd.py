@@ -157,8 +157,8 @@ class Dockerd:
         except ValueError:
             return response.status, content.decode(errors="replace")
 
-    def enter_host_network(self) -> None:
-        """Let dockerd make what it makes once, with the first container on the host's network, and keeps."""
+    def warm_up(self) -> None:
+        """Let dockerd make what it makes with the first container, and keeps: a cgroup, and the host's network."""
         connection = _Connection(self.socket)
         connection.request("POST", "/images/load?quiet=1", hello_image(_FIRST), {"Content-Type": "application/x-tar"})
         connection.getresponse().read()
@@ -176,14 +176,14 @@ class Dockerd:
         return [each["Id"] for each in self.request("GET", "/images/json")[1]]
 
     def remove_all(self) -> None:
-        """Every container and image, and the parent of the containers' cgroups, which Docker makes and leaves."""
+        """Every container and image."""
         for container in self.container_ids():
             self.request("DELETE", f"/containers/{container}", force="1", v="1")
         for image in self.image_ids():
             self.request("DELETE", f"/images/{image}", force="1")
-        self._remove_cgroups()
 
     def _remove_cgroups(self) -> None:
+        """The parent of the containers' cgroups, which Docker makes and leaves."""
         for hierarchy in Path("/sys/fs/cgroup").iterdir():
             for directory, _, _ in os.walk(hierarchy / self.cgroup_parent.lstrip("/"), topdown=False):
                 os.rmdir(directory)

@@ -121,7 +121,6 @@ def test_capabilities_are_those_asked_for_and_no_default_of_dockers() -> None:
 
 
 @pytest.mark.parametrize(("field", "given"), [
-    ("mounts[0].image", config(mounts=[pb.Mount(container_path="/i", image=pb.ImageSpec(image="x"))])),
     ("mounts[0].mount_options", config(mounts=[pb.Mount(container_path="/i", mount_options=["noexec"])])),
     ("CDI_devices", config(CDI_devices=[pb.CDIDevice(name="v.com/d=a")])),
 ])  # fmt: skip

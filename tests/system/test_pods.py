@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess  # noqa: TID251 - tests take things away behind the daemon's back
 import threading
 import time
 import urllib.request
@@ -127,6 +128,17 @@ def test_processes_of_a_shared_pid_namespace_see_each_other(daemon: Daemon) -> N
     assert b"sleep 1234" in processes
     daemon.stop_container(first)
     assert daemon.status(second).state == pb.CONTAINER_RUNNING
+
+
+def test_a_pod_whose_network_namespace_is_lost(crun_daemon: Daemon) -> None:
+    """Its address is given back all the same; nothing stays."""
+    pod = crun_daemon.run_pod()
+    netns = crun_daemon.run / "sandboxes" / pod / "netns"
+    subprocess.run(["umount", "--lazy", netns], check=True)
+    netns.unlink()
+    crun_daemon.stop_pod(pod)
+    crun_daemon.remove_pod(pod)
+    assert crun_daemon.leftovers() == []
 
 
 def test_filters(crun_daemon: Daemon) -> None:

@@ -36,7 +36,7 @@ class Runtime:
         busybox_rootfs(self._rootfs)
 
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        argv = [PROGRAM, "--root", self.state, *words]
+        argv: list[str | Path] = [PROGRAM, "--root", self.state, *words]
         return subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False, **options)
 
     def bundle(self, name: str, command: str, annotations: dict[str, str]) -> Path:
@@ -59,7 +59,8 @@ class Runtime:
         """Its output is in the bundle."""
         bundle = self.bundle(name, command, annotations)
         with (bundle / "output").open("wb") as output:
-            argv = [PROGRAM, "--root", self.state, "create", "--bundle", bundle, "--pid-file", bundle / "pid", name]
+            options: list[str | Path] = ["--bundle", bundle, "--pid-file", bundle / "pid"]
+            argv = [str(PROGRAM), "--root", self.state, "create", *options, name]
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def run(self, name: str, command: str, annotations: dict[str, str]) -> int:

@@ -161,6 +161,10 @@ def test_limits_and_want_of_memory(pods: Pods) -> None:
     daemon.runtime.UpdateContainerResources(
         pb.UpdateContainerResourcesRequest(container_id=pods.servers["one"], linux=change)
     )
+    tiny = pb.LinuxContainerResources(memory_limit_in_bytes=4096)
+    request = pb.UpdateContainerResourcesRequest(container_id=pods.servers["one"], linux=tiny)
+    code, words = refusal(lambda: daemon.runtime.UpdateContainerResources(request))
+    assert (code, "can't be decreased" in words) == (grpc.StatusCode.FAILED_PRECONDITION, True)
     done = daemon.exec(pods.servers["one"], "cat", "/sys/fs/cgroup/memory.max")
     assert done.stdout == b"%d\n" % (48 * MB)
 

@@ -111,16 +111,23 @@ def check_memory(cgroups: CgroupDriver, container: Container, resources: LinuxRe
     if limit is None:
         return
     usage = cgroups.stats(container.record.cgroup)
-    if usage is not None and usage.memory is not None and usage.memory.usage_bytes > limit:
+    if usage is not None and usage.memory is not None:
+        _require_below(limit, usage.memory.usage_bytes, container)
+
+
+def _require_below(limit: int, used: int, container: Container) -> None:
+    if used > limit > 0:
         raise FailedPrecondition(
-            f"container {container.id[:13]} uses {usage.memory.usage_bytes} bytes of memory: "
-            f"its limit can't be decreased to {limit}"
+            f"container {container.id[:13]} uses {used} bytes of memory: its limit can't be decreased to {limit}"
         )
 
 
 async def _apply(on: Collaborators, container: Container, resources: LinuxResources) -> None:
     runtime = on.handlers.runtime(container.record.handler)
     if runtime.own_kernel:  # whose cgroups are none of this kernel's
+        limit = resources.memory.limit if resources.memory else None
+        if limit is not None and container.running and (usage := await runtime.usage(container.id)) is not None:
+            _require_below(limit, usage.memory_bytes, container)
         await runtime.update(container.id, resources)
         return
     on.containers.update(container.id, update_undo=on.cgroups.save(container.record.cgroup, resources))

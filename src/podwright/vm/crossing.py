@@ -27,11 +27,15 @@ _PID_PATH = re.compile(r"/proc/(\d+)/ns/pid\Z")
 OpenMount = Callable[..., int]
 
 
-def check(spec: Spec) -> None:
-    """Raises FailedPrecondition for what a virtual machine can't give, with the field."""
+def check(spec: Spec, *, joins: bool = False) -> None:
+    """Raises FailedPrecondition for what a virtual machine can't give, with the field.
+
+    `joins`: the container comes to a machine that there is; without a PID namespace of its own it has that machine's
+    first container's, the pod's.
+    """
     present = {namespace.type for namespace in spec.linux.namespaces}
     for kind, words in _NEEDED.items():
-        if kind not in present:
+        if kind not in present and not (joins and kind == "pid"):
             raise FailedPrecondition(
                 f"linux.namespaces: there is no {kind} namespace: the host's {words} can't be had in a virtual machine"
             )
@@ -80,11 +84,17 @@ def open_trees(spec: Spec, bundle: Path, rootfs: Path, open_mount: OpenMount) ->
 
 
 def document(
-    container_id: str, configuration: Mapping[str, Any], spec: Spec, container_of: Callable[[int], str]
+    container_id: str,
+    configuration: Mapping[str, Any],
+    spec: Spec,
+    container_of: Callable[[int], str],
+    *,
+    joins: str = "",
 ) -> dict[str, Any]:
     """The attributes `rootfs` and `spec` of the agent's `create` request, from config.json as a whole.
 
-    `container_of`: the container of this machine whose process on the host has a pid; '' for none.
+    `container_of`: the container of this machine whose process on the host has a pid; '' for none. `joins`: the
+    machine's first container, for any other.
     """
     mounts = []
     for number, (mount, found) in enumerate(zip(spec.mounts, configuration.get("mounts", []), strict=True)):
@@ -97,8 +107,10 @@ def document(
     annotations = dict(configuration.get("annotations", {}))
     if profile := linux.pop("seccomp", None):
         annotations[COMPILED_SECCOMP] = _compiled_seccomp(profile)
+    has_pid = any(each.get("type") == "pid" for each in linux.get("namespaces", []))
     linux["namespaces"] = [
         *(_namespace(each, container_of) for each in linux.get("namespaces", []) if each.get("type") != "cgroup"),
+        *([{"type": "pid", "path": f"container:{joins}"}] if joins and not has_pid else []),
         {"type": "cgroup"},  # whatever the host's hierarchy is: the machine's has been v2 from the beginning
     ]
     left_out = ("hooks", "root", "mounts", "linux", "annotations", "ociVersion")

@@ -122,7 +122,7 @@ def join(call: Call, container: Container, request: CreateRequest, machine: str)
             (c.id for c in call.containers.all() if c.record.pid == pid and c.details.get(MACHINE) == machine), ""
         )
 
-    document = crossing.document(container.id, request.bundle.document, spec, container_of)
+    document = crossing.document(container.id, request.bundle.document, spec, container_of, joins=machine)
     with control.connect(control_of(call, machine), timeout_s=_ANSWER_TIMEOUT_S) as connection:
         trees = crossing.open_trees(spec, request.bundle.path, request.bundle.rootfs, open_mount)
         try:

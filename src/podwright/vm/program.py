@@ -83,7 +83,7 @@ class VmProgram:
         }
 
     def check(self, request: CreateRequest) -> None:
-        crossing.check(request.bundle.spec)
+        crossing.check(request.bundle.spec, joins=machine_of("", request.bundle.spec.annotations) != "")
         if request.preserve_fds:
             raise FailedPrecondition("--preserve-fds: descriptors of the host can't be had in a virtual machine")
 

@@ -41,6 +41,13 @@ def test_namespaces_of_the_host_are_refused(kind: str) -> None:
         crossing.check(spec_of(configuration(namespaces=left)))
 
 
+def test_a_container_that_joins_a_pod_may_have_its_pids() -> None:
+    document = configuration(namespaces=[namespace for namespace in NAMESPACES if namespace["type"] != "pid"])
+    crossing.check(spec_of(document), joins=True)
+    made = crossing.document("c", document, spec_of(document), lambda _: "", joins="pod")
+    assert {"type": "pid", "path": "container:pod"} in made["spec"]["linux"]["namespaces"]
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [

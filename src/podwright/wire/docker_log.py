@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from podwright.wire.cri_log import parse_time
-from podwright.wire.docker_stream import FrameReader, Stream
+from podwright.wire.docker_stream import HEAD_BYTES, Stream, read_head
 
 PIECE_BYTES = 16 * 1024
 _TIME_BYTES = 30
+_LIMIT_BYTES = 1024 * 1024  # log drivers may ask for larger pieces; json-file does not
 _STREAMS = {Stream.STDOUT: "stdout", Stream.STDERR: "stderr"}
 
 
@@ -28,8 +29,7 @@ class BadMessage(Exception):
     """Bytes that are no message of a log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """`time` as it was sent; `content` without the newline, which `whole` tells of."""
 
     time: bytes
@@ -51,19 +51,23 @@ class MessageReader(Protocol):
 
 
 class FramedMessages:
-    """Of a container without a terminal."""
+    """Of a container without a terminal. A message is small, so each is taken whole: a flood has a million of them."""
 
     def __init__(self) -> None:
-        self._frames = FrameReader()
-        self._parts: list[bytes] = []
+        self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        for piece in self._frames.feed(data):
-            self._parts.append(piece.data)
-            if piece.ends:
-                content, self._parts = b"".join(self._parts), []
-                if piece.stream in _STREAMS:
-                    yield _message(content, _STREAMS[piece.stream])
+        data, at = self._rest + data, 0
+        while (start := at + HEAD_BYTES) <= len(data):
+            stream, length = read_head(data, at)
+            if length > _LIMIT_BYTES:
+                raise BadMessage(f"a message of {length} bytes")
+            if start + length > len(data):
+                break
+            at = start + length
+            if stream in _STREAMS:
+                yield _message(data[start:at], _STREAMS[stream])
+        self._rest = data[at:]
 
     def finish(self) -> Iterator[Message]:
         """A frame that broke off is sent again when the log is read again."""

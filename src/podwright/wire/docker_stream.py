@@ -25,6 +25,10 @@ class Stream(enum.IntEnum):
     ENGINE_ERROR = 3
 
 
+HEAD_BYTES = _HEAD.size
+_NUMBERED = tuple(Stream)
+
+
 class BadFrame(Exception):
     """Bytes that are no frame: most likely the process has a terminal."""
 
@@ -36,6 +40,14 @@ class Piece:
     stream: Stream
     data: bytes
     ends: bool
+
+
+def read_head(data: bytes, at: int) -> tuple[Stream, int]:
+    """The stream of the frame whose head is at `at`, and how long its data is. Raises BadFrame."""
+    number, length = _HEAD.unpack_from(data, at)
+    if number > Stream.ENGINE_ERROR or data[at + 1 : at + 4] != _ZEROS:
+        raise BadFrame(f"a frame begins with {data[at : at + _HEAD.size].hex()}")
+    return _NUMBERED[number], length
 
 
 class FrameReader:
@@ -68,10 +80,7 @@ class FrameReader:
     def _begin(self) -> bool:
         """Take the head; whether its frame is empty."""
         head, self._head = self._head, b""
-        number, self._left = _HEAD.unpack(head)
-        if number > Stream.ENGINE_ERROR or head[1:4] != _ZEROS:
-            raise BadFrame(f"a frame begins with {head.hex()}")
-        self._stream = Stream(number)
+        self._stream, self._left = read_head(head, 0)
         return self._left == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from podwright.criapi import api_pb2 as pb
 from podwright.wire.cri_log import LogJoiner, LogReader
 from tests.support.daemon import container_config
-from tests.support.docker_daemon import DockerDaemon
+from tests.support.docker_daemon import DockerDaemon, serving_docker
 
 pytestmark = pytest.mark.root
 
@@ -38,6 +39,15 @@ def assert_each_once(*files: Path) -> None:
     found = lines(*files)
     assert found["stdout"] == [f"out {i}" for i in range(COUNT)]
     assert found["stderr"] == [f"err {i}" for i in range(COUNT)]
+
+
+def kept_by_docker(daemon: DockerDaemon, container: str) -> dict[str, list[str]]:
+    """Docker's own log, by stream."""
+    found: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    for line in Path(daemon.in_engine(container)["LogPath"]).read_text().splitlines():
+        message = json.loads(line)
+        found[message["stream"]].append(message["log"].removesuffix("\n"))
+    return found
 
 
 def size_of(log: Path) -> int:
@@ -105,7 +115,10 @@ def test_long_lines_terminals_and_last_words(daemon: DockerDaemon) -> None:
 
 
 def test_docker_can_be_restarted_under_output(daemon_of_own_dockerd: DockerDaemon) -> None:
-    """With live restore containers run on; what they write meanwhile waits in their pipes."""
+    """With live restore containers run on; what they write meanwhile waits in their pipes.
+
+    What Docker itself drops when it stops nobody has: we have all that it has, each message once.
+    """
     daemon = daemon_of_own_dockerd
     pod = daemon.run_pod(host_network=True)
     container = daemon.run_container(pod, "sh", "-c", TALK)
@@ -114,6 +127,24 @@ def test_docker_can_be_restarted_under_output(daemon_of_own_dockerd: DockerDaemo
     daemon.docker.restart()
     daemon.wait_until(lambda: f" err {COUNT - 1}\n" in log.read_text(), 60)
     daemon.wait_until(lambda: f" out {COUNT - 1}\n" in log.read_text())
-    assert_each_once(log)
+    assert lines(log) == kept_by_docker(daemon, container)
     assert daemon.status(container).state == pb.CONTAINER_RUNNING
     assert daemon.exec(container, "echo", "well").stdout == b"well\n"
+
+
+def test_output_that_comes_later_than_the_end(shared_docker_daemon: DockerDaemon, tmp_path: Path) -> None:
+    """Docker may be slow to hand out what it has; a removal waits for it, and so does a restart of ours."""
+    slow = DockerDaemon(tmp_path, shared_docker_daemon.docker, config="log_drain_timeout_s = 0.0\n")
+    with serving_docker(slow) as daemon:
+        pod = daemon.run_pod(host_network=True)
+        script = f"i=0; while [ $i -lt {COUNT} ]; do echo $i; i=$((i+1)); done"
+        expected = [str(i) for i in range(COUNT)]
+        first = daemon.run_container(pod, "sh", "-c", script, name="first")
+        log = Path(daemon.wait_exit(first, 60).log_path)
+        daemon.kill()
+        daemon.start()
+        daemon.wait_until(lambda: lines(log)["stdout"] == expected, 60)
+        second = daemon.run_container(pod, "sh", "-c", script, name="second")
+        log = Path(daemon.wait_exit(second, 60).log_path)
+        daemon.remove_container(second)
+        assert lines(log)["stdout"] == expected

@@ -24,10 +24,12 @@ _CHUNK_BYTES = 1024 * 1024
 _BEGINNING = re.compile(rb"[0-9T:.Z-]{1,30}( |\Z)")
 
 
-class StoredPlace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`inode`: of the file that was begun; `before`: time and count by stream, of what earlier files have."""
+class StoredPlace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`inode`: of the file that was begun; `before`: time and count by stream, of what earlier files have; `whole`: the
+    container has ended, and all of its output is in files."""
 
     inode: int = 0
+    whole: bool = False
     before: dict[str, tuple[str, int]] = {}
 
 
@@ -42,7 +44,7 @@ class LogPlaces:
         inode, stored = path.stat().st_ino, self._table.get(container_id)
         if stored is None or stored.inode != inode:
             before = {name: (at.time.decode(), at.count) for name, at in place.streams.items()}
-            self._table.put(container_id, StoredPlace(inode, before))
+            self._table.put(container_id, StoredPlace(inode=inode, before=before))
 
     def find(self, container_id: str, path: Path) -> LogPlace:
         """How far the log was taken. Bytes of a line that was being written when we died are cut off the file."""
@@ -56,6 +58,16 @@ class LogPlaces:
                     at.count += earlier.count
                 found.streams[name] = at
         return found
+
+    def complete(self, container_id: str) -> None:
+        """All of the output of a container that has ended was taken."""
+        if (stored := self._table.get(container_id)) is not None:
+            self._table.put(container_id, msgspec.structs.replace(stored, whole=True))
+
+    def is_complete(self, container_id: str) -> bool:
+        """Also of a container that has no log."""
+        stored = self._table.get(container_id)
+        return stored is None or stored.whole
 
     def forget(self, container_id: str) -> None:
         self._table.delete(container_id)

@@ -55,10 +55,12 @@ class LogPump:
             try:
                 if last:
                     await self._take_rest()
+                    self._places.complete(self._id)
                     return
                 took = await self._take(follow=True)
-            except NoSuchObject:
-                return  # somebody removed the container
+            except NoSuchObject:  # somebody removed the container
+                self._places.complete(self._id)
+                return
             except PodwrightError as error:
                 log.debug("a log can't be read now", error=str(error))
             # Docker ends a log that is followed when the container ends, or when Docker itself does.

@@ -17,6 +17,8 @@ from podwright.wire.docker_log import LogPlace
 
 log = get_logger(__name__)
 
+_FINISH_TIMEOUT_S = 120.0
+
 
 class Logs:
     """Pumps by container id. A container without a log path has none."""
@@ -41,18 +43,34 @@ class Logs:
             self._on.engine, container_name(container), container_id=container.id, path=Path(record.log_path),
             tty=container.config.tty, places=self._places,
         )  # fmt: skip
-        self._pumps[container.id] = (pump, self._on.tasks.start(pump.run(), name=f"log of {container.id[:13]}"))
+        task = self._on.tasks.start(pump.run(), name=f"log of {container.id[:13]}")
+        self._pumps[container.id] = (pump, task)
+        task.add_done_callback(lambda _done: self._pumps.pop(container.id, None))
 
     async def drain(self, container: Container) -> None:
-        """After the container's end: wait for the rest of its output, for as long as the settings say."""
-        if container.id not in self._pumps:
-            return
-        pump, task = self._pumps.pop(container.id)
-        pump.container_ended()
-        await asyncio.wait({task}, timeout=self._on.settings.log_drain_timeout_s)
-        if not task.done():
-            log.warning("the end of a container's log could not be read in time", container=container.id[:13])
-            task.cancel()
+        """After the container's end: wait for the rest of its output, as long as the settings say; what is not there by
+        then comes later."""
+        if container.id in self._pumps:
+            pump, task = self._pumps[container.id]
+            pump.container_ended()
+            await asyncio.wait({task}, timeout=self._on.settings.log_drain_timeout_s)
+            if not task.done():
+                log.info("the end of a container's log comes later than its end", container=container.id[:13])
+
+    def resume(self, container: Container) -> None:
+        """After a restart of ours: the rest of the output of a container whose end is known."""
+        if not self._places.is_complete(container.id):
+            self.follow(container)
+            if container.id in self._pumps:
+                self._pumps[container.id][0].container_ended()
+
+    async def finish(self, container: Container) -> None:
+        """Before the engine forgets its log. An engine that doesn't answer is not waited for without end."""
+        if container.finished and container.id in self._pumps:
+            task = self._pumps[container.id][1]
+            await asyncio.wait({task}, timeout=_FINISH_TIMEOUT_S)
+            if not task.done():
+                log.warning("the end of a container's log is lost: it can't be read", container=container.id[:13])
 
     def reopen(self, container: Container) -> None:
         """Raises FailedPrecondition when nobody writes the log."""

@@ -43,6 +43,7 @@ async def _recover(on: Collaborators, exits: Exits, logs: Logs, container: Conta
         on.containers.remove(container.id)
         return
     if container.finished:
+        logs.resume(container)
         return
     found = await inspect(on.engine, container_name(container))
     if found is not None and found.state.status == "created":

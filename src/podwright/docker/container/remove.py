@@ -26,6 +26,7 @@ async def remove_container(on: Collaborators, exits: Exits, logs: Logs, stopper:
 
 async def take_down(on: Collaborators, logs: Logs, container: Container) -> None:
     """Remove all that a container has outside the store; used by remove, by a failed create and after a crash."""
+    await logs.finish(container)
     await remove(on.engine, container_name(container))
     await release_image_volumes(on, container)
     logs.forget(container.id)

@@ -56,7 +56,7 @@ def test_the_pods_network_is_left_while_it_is_there(daemon: DockerDaemon) -> Non
 
 def test_dns_is_right_from_the_first_instant(daemon: DockerDaemon) -> None:
     dns = pb.DNSConfig(servers=["192.0.2.1"], searches=["a.test"], options=["ndots:3"])
-    pod = daemon.run_pod(dns=dns)
+    pod = daemon.run_pod("dns", dns=dns)  # with a log that no other test has written to
     container = daemon.run_container(pod, "sh", "-c", "cat /etc/resolv.conf; cat /etc/hosts")
     log = Path(daemon.wait_exit(container).log_path).read_text()
     assert [line.split(" F ")[1] for line in log.splitlines()[:3]] == [

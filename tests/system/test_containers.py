@@ -189,7 +189,6 @@ def test_capabilities_seccomp_and_privileges(daemon: Daemon) -> None:
     assert facts["CapEff"] == own["CapBnd"], "all that the daemon itself has"
 
 
-@WITH_SHIM
 def test_exec_sync(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     container = daemon.run_container(pod, "sleep", "1000")
@@ -250,7 +249,6 @@ def test_stop_gives_grace_and_a_second_stop_shortens_it(crun_daemon: Daemon) -> 
     assert crun_daemon.status(stubborn).exit_code == 137
 
 
-@WITH_SHIM
 def test_a_missing_executable_is_told_in_the_runtimes_words(daemon: Daemon) -> None:
     pod = daemon.run_pod(host_network=True)
     with pytest.raises(grpc.RpcError) as failed:

@@ -1,8 +1,8 @@
 """Loaded into the daemon under test by PYTHONPATH: kills it with SIGKILL at the n-th crossing of a door.
 
 A door is where Podwright touches the world: a program started, a mount made or undone, the firewall's rules changed,
-a transaction committed, a file written, a directory made, renamed or removed, a Docker Engine told to do something, a
-shim called. The file named by CRASH_AT holds n, and a word if only those doors are to count that have to do with it;
+a transaction committed, a file written or linked, a directory made, renamed or removed, a Docker Engine told to do
+something, a shim called. The file named by CRASH_AT holds n, and a word if only those doors are to count that have to do with it;
 while it is absent none does. It dies after the effect; before it is after the one before.
 """
 
@@ -88,6 +88,7 @@ if _FILE and "serve" in sys.orig_argv:  # the daemon alone, none of its workers
         _door(files, _name)
     for _name in ("mkdir", "rename", "rmdir", "unlink"):
         _door(pathlib.Path, _name)
+    _door(os, "link")
     if os.environ.get("PODWRIGHT_BACKEND") == "docker":
         from podwright.docker.engine import Engine
 

@@ -23,7 +23,7 @@ from podwright.base.files import disk_error, remove_tree
 from podwright.base.ids import random_suffix
 from podwright.base.inflight import Stage
 from podwright.base.log import get_logger, log_context
-from podwright.base.new_file import NewFile
+from podwright.base.new_file import NewFile, spare_name
 from podwright.base.tasks import Tasks, in_stoppable_thread, in_thread
 from podwright.base.undo import Undo
 from podwright.container.checkpoint import archive, manifest, output
@@ -89,7 +89,7 @@ class Checkpoints:
     async def _run(self, work: partial[Coroutine[None, None, None]], name: str, timeout_s: float | None) -> None:
         task = self._tasks.start(self._bounded(work, timeout_s or self._settings.timeout_s), name=name)
         try:
-            await asyncio.shield(task)
+            await self._tasks.join(task)
         except asyncio.CancelledError:
             task.cancel()
             raise
@@ -105,11 +105,13 @@ class Checkpoints:
             raise disk_error(error, self._on.layout.checkpoints) from error
 
     async def _container(self, container: Container, location: str, stage: Stage) -> None:
+        path = Path(location)
+        spare = spare_name(path.name)
         with output.directory_of(location) as directory, log_context(container=container.id[:13]):
-            async with self._under_way([container]) as work:
+            async with self._under_way([container], os.path.realpath(path.parent), (spare,)) as work:
                 (parts,) = await self._dump([container], work, stage)
                 stage("archive")
-                with NewFile(directory, Path(location).name) as new:
+                with NewFile(directory, path.name, spare=spare) as new:
                     await self._write(parts, new)
                     new.publish()
         log.info("container is checkpointed", container=container.id[:13], location=location)
@@ -120,7 +122,8 @@ class Checkpoints:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(self._on.locks.hold(output.identity(directory)))
                 output.require_empty(directory, output_path)
-                work = await stack.enter_async_context(self._under_way(containers, output_path, files))
+                left = (*files, *map(_spare, files))
+                work = await stack.enter_async_context(self._under_way(containers, output_path, left))
                 require_all_running(containers, self._on.containers.of_sandbox(pod.id))
                 dumped = await self._dump(containers, work, stage)
                 stage("archives")
@@ -219,7 +222,7 @@ class _NewFiles:
     def __init__(self, directory: int, names: Sequence[str]) -> None:
         self._stack = ExitStack()
         with self._stack:
-            self.files = [self._stack.enter_context(NewFile(directory, name)) for name in names]
+            self.files = [self._stack.enter_context(NewFile(directory, name, spare=_spare(name))) for name in names]
             self._stack = self._stack.pop_all()
 
     def publish(self) -> None:
@@ -231,6 +234,11 @@ class _NewFiles:
 
     def __exit__(self, *_error: object) -> None:
         self._stack.close()
+
+
+def _spare(name: str) -> str:
+    """What a crash may leave of a pod's archive, in a directory where nothing else is."""
+    return f".{name}.tmp"
 
 
 def _write_synced(fd: int, data: bytes) -> None:

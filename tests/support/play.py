@@ -75,6 +75,23 @@ def check_whole_manifest(podwright: CommandLine, directory: Path) -> None:
     player = Player(podwright, directory)
     (directory / "host").mkdir()
     (directory / "host/file").write_text("from the host\n")
+    player.write(*_whole_manifest(directory))
+    result = player.play()
+    assert result.code == 0, result
+    wait_for(lambda: "written" in player.log("main"), lambda: player.log("main"))
+    log = player.log("main").splitlines()
+    assert log[0].split()[:2] == ["user", "1000:2000"]
+    assert {"3000", "4000"} <= set(log[0].split()[2:])
+    assert log[1:] == [
+        "xfrom the host", "side", f"env value <value> {player.name}", "10.9.9.9\tdb", "1", "named", "written"
+    ]  # fmt: skip
+    assert player.log("side") == "side runs\n"
+    player.down()
+    assert (directory / "host/file").exists()
+
+
+def _whole_manifest(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod's specification, and a ConfigMap that it uses."""
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -103,35 +120,21 @@ def check_whole_manifest(podwright: CommandLine, directory: Path) -> None:
     make = container("make", "/bin/busybox mkdir -p /shared/a/b", **as_root)
     first = container("first", "printf side > /shared/a/b/note", **as_root)
     side = sleeper("side", "echo side runs", restartPolicy="Always")
-    player.write(
-        {
-            "terminationGracePeriodSeconds": 3,
-            "hostname": "named",
-            "hostAliases": [{"ip": "10.9.9.9", "hostnames": ["db"]}],
-            "securityContext": {"runAsUser": 1000, "runAsGroup": 2000, "fsGroup": 3000, "supplementalGroups": [4000]},
-            "volumes": [
-                {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-                {"name": "config", "configMap": {"name": "c", "items": [{"key": "other", "path": "renamed"}]}},
-                {"name": "host", "hostPath": {"path": str(directory / "host"), "type": "Directory"}},
-                {"name": "shared", "emptyDir": {}},
-            ],
-            "initContainers": [make, first, side],
-            "containers": [main],
-        },
-        config,
-    )
-    result = player.play()
-    assert result.code == 0, result
-    wait_for(lambda: "written" in player.log("main"), lambda: player.log("main"))
-    log = player.log("main").splitlines()
-    assert log[0].split()[:2] == ["user", "1000:2000"]
-    assert {"3000", "4000"} <= set(log[0].split()[2:])
-    assert log[1:] == [
-        "xfrom the host", "side", f"env value <value> {player.name}", "10.9.9.9\tdb", "1", "named", "written"
-    ]  # fmt: skip
-    assert player.log("side") == "side runs\n"
-    player.down()
-    assert (directory / "host/file").exists()
+    pod: dict[str, Any] = {
+        "terminationGracePeriodSeconds": 3,
+        "hostname": "named",
+        "hostAliases": [{"ip": "10.9.9.9", "hostnames": ["db"]}],
+        "securityContext": {"runAsUser": 1000, "runAsGroup": 2000, "fsGroup": 3000, "supplementalGroups": [4000]},
+        "volumes": [
+            {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            {"name": "config", "configMap": {"name": "c", "items": [{"key": "other", "path": "renamed"}]}},
+            {"name": "host", "hostPath": {"path": str(directory / "host"), "type": "Directory"}},
+            {"name": "shared", "emptyDir": {}},
+        ],
+        "initContainers": [make, first, side],
+        "containers": [main],
+    }
+    return pod, config
 
 
 def check_failing_init(podwright: CommandLine, directory: Path) -> None:

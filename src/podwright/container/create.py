@@ -81,30 +81,17 @@ async def _bring_up(
     rootfs = await mount_rootfs(on, container, image, sandbox, label, restore)
     check_mount_points(rootfs)
     stage("runtime specification")
-    bundle = on.layout.bundle(container.id)
     volumes = await mount_image_volumes(on, container, sandbox.userns)
     found = await inspect(on, container, image, rootfs, host, volumes)
-    request = plan_idmapped(container.config, bundle, found)
-    built = build_container_spec(
-        config=container.config, sandbox=sandbox, image=image_facts(container.config, image), rootfs=rootfs,
-        container_id=container.id, cgroups_path=container.record.cgroups_path,
-        passwd=read_in_root(rootfs, "etc/passwd", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
-        group=read_in_root(rootfs, "etc/group", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
-        host=host, request=request, target_pid=_target_pid(on, sandbox, container),
-    )  # fmt: skip
+    request = plan_idmapped(container.config, on.layout.bundle(container.id), found)
+    built = specify(on, sandbox, container, image, rootfs, request)
     stage("NRI plugins")
     undo.add("tell the plugins", partial(_take_back, on, container))
     built = replace(built, spec=await on.plugins.create(container.id, built.spec))
     if built.spec.linux.cgroups_path != container.record.cgroups_path:  # a plugin's choice
         path = built.spec.linux.cgroups_path
         on.containers.update(container.id, cgroups_path=path, cgroup=kernel_path_of(path))
-    make_missing_directories(built.missing_host_directories)
-    await relabel_sources(container.config, request, built.spec.linux.mount_label)
-    owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
-    built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources, owner=owner)
-    make_working_directory(rootfs, built.working_dir, owner=owner)
-    await mount_idmapped(container.config, sandbox, request)
-    write_plain(bundle / "config.json", encode(built.spec), mode=0o600)
+    await write_bundle(on, sandbox, container, rootfs, request, built)
     user = ContainerUser(built.user.uid, built.user.gid, tuple(built.user.supplemental_groups))
     if restore is not None:
         check_same(built.spec, restore)
@@ -123,6 +110,33 @@ async def _bring_up(
     )  # fmt: skip
     exits.watch(container)
     stage("created")
+
+
+def specify(
+    on: Collaborators, sandbox: SandboxFacts, container: Container, image: ImageRecord, rootfs: Path,
+    request: RequestFacts,
+) -> Built:  # fmt: skip
+    """The specification, from the request, the image, and what was found out about both."""
+    return build_container_spec(
+        config=container.config, sandbox=sandbox, image=image_facts(container.config, image), rootfs=rootfs,
+        container_id=container.id, cgroups_path=container.record.cgroups_path,
+        passwd=read_in_root(rootfs, "etc/passwd", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
+        group=read_in_root(rootfs, "etc/group", limit_bytes=ACCOUNT_FILE_LIMIT_BYTES),
+        host=on.host(sandbox.handler), request=request, target_pid=_target_pid(on, sandbox, container),
+    )  # fmt: skip
+
+
+async def write_bundle(
+    on: Collaborators, sandbox: SandboxFacts, container: Container, rootfs: Path, request: RequestFacts, built: Built
+) -> None:
+    """Make what the specification counts on, on the host and in the root file system, and write it."""
+    make_missing_directories(built.missing_host_directories)
+    await relabel_sources(container.config, request, built.spec.linux.mount_label)
+    owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
+    built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources, owner=owner)
+    make_working_directory(rootfs, built.working_dir, owner=owner)
+    await mount_idmapped(container.config, sandbox, request)
+    write_plain(on.layout.bundle(container.id) / "config.json", encode(built.spec), mode=0o600)
 
 
 def process_facts(on: Collaborators, container: Container, created: Monitored) -> dict[str, object]:

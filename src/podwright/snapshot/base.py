@@ -104,6 +104,9 @@ class Snapshotter(Protocol):
     def unmount(self, target: Path) -> None:
         """Unmount what is mounted at `target`; nothing there is success."""
 
+    def prepared(self) -> Collection[str]:
+        """The keys of all that are prepared."""
+
     async def remove(self, key: str) -> None:
         """Forget `key`; unmount first. An unknown key is success."""
 

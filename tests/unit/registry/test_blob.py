@@ -73,6 +73,31 @@ async def test_a_blob_that_is_shorter_than_what_we_have(
     assert leftovers(content) == []
 
 
+class Slow:
+    """Serves a blob, or a part of it, at 5 MB/s a connection; counts how many there are."""
+
+    def __init__(self, fake: FakeRegistry) -> None:
+        self._fake = fake
+        self._at_once = self.most = 0
+
+    async def __call__(self, request: web.Request) -> Answer:
+        whole = self._fake.blob_response(request, DATA)
+        body = whole.body
+        assert isinstance(body, bytes)
+        response = web.StreamResponse(status=whole.status, headers=whole.headers)
+        response.content_length = len(body)
+        await response.prepare(request)
+        self._at_once += 1
+        self.most = max(self.most, self._at_once)
+        try:
+            for start in range(0, len(body), 50_000):
+                await response.write(body[start : start + 50_000])
+                await asyncio.sleep(0.01)
+        finally:
+            self._at_once -= 1
+        return response
+
+
 async def test_a_slow_big_blob_is_fetched_in_parts(
     fake: FakeRegistry, client: RegistryClient, content: ContentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,26 +105,7 @@ async def test_a_slow_big_blob_is_fetched_in_parts(
     monkeypatch.setattr(blob, "_SLOW_AFTER_S", 0.05)
     monkeypatch.setattr(blob, "_WORTH_PARTS_BYTES", 800_000)
     descriptor = fake.add_blob(DATA)
-    at_once = most = 0
-
-    async def slow(request: web.Request) -> Answer:
-        nonlocal at_once, most
-        whole = fake.blob_response(request, DATA)
-        body = whole.body
-        assert isinstance(body, bytes)
-        response = web.StreamResponse(status=whole.status, headers=whole.headers)
-        response.content_length = len(body)
-        await response.prepare(request)
-        at_once += 1
-        most = max(most, at_once)
-        try:
-            for start in range(0, len(body), 50_000):
-                await response.write(body[start : start + 50_000])
-                await asyncio.sleep(0.01)
-        finally:
-            at_once -= 1
-        return response
-
+    slow = Slow(fake)
     fake.faults.append(first(-1, slow))
     counted: list[int] = []
     followed: list[Ingest] = []
@@ -107,7 +113,7 @@ async def test_a_slow_big_blob_is_fetched_in_parts(
     assert content.read(descriptor.digest, limit_bytes=len(DATA)) == DATA
     assert sum(counted) == len(DATA)
     assert len(followed) == 1
-    assert most >= 3
+    assert slow.most >= 3
     parts = [request.headers["Range"] for request in fake.requests("/blobs/")[1:]]
     assert len(parts) == len(set(parts)) > 5
 

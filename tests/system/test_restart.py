@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess  # noqa: TID251 - a second daemon, as a person would start it
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from podwright.criapi import api_pb2 as pb
-from tests.support.daemon import WITH_SHIM, Daemon, container_config
+from podwright.linux import mounts
+from tests.support.daemon import HELLO, WITH_SHIM, Daemon, container_config
 
 pytestmark = pytest.mark.root
 
@@ -115,3 +118,24 @@ def test_a_second_daemon_on_the_same_root_is_refused(crun_daemon: Daemon) -> Non
     assert "another daemon" in words
     assert "--root" in words
     assert crun_daemon.pods() == [], "the first one is not disturbed"
+
+
+def test_a_container_that_nobody_can_read_leaves_no_files(crun_daemon: Daemon) -> None:
+    """Its record is set aside; what it had on disk, an image volume's layers among it, goes, also after a boot."""
+    daemon = crun_daemon
+    volume = pb.Mount(container_path="/volume", image=pb.ImageSpec(image=HELLO), readonly=True)
+    pod = daemon.run_pod(host_network=True)
+    container = daemon.run_container(pod, "sh", "-c", "exit 0", mounts=[volume])
+    daemon.wait_exit(container)
+    snapshots = daemon.root / "snapshots/containers"
+    assert len(list(snapshots.iterdir())) == 2
+    daemon.kill()
+    with closing(sqlite3.connect(daemon.root / "state.db")) as database, database:
+        database.execute("UPDATE containers SET record = x'00' WHERE key = ?", (container,))
+    mounts.unmount_tree(daemon.run / "containers")
+    mounts.unmount_tree(daemon.run / "image-volumes")
+    for place in ("containers", "image-volumes"):
+        shutil.rmtree(daemon.run / place)
+    daemon.start()
+    assert daemon.containers() == []
+    assert list(snapshots.iterdir()) == []

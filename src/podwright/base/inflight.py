@@ -43,7 +43,7 @@ class Inflight(Generic[T]):
             task.add_done_callback(lambda done: self._finished(key, done))
         else:
             task, stage = running
-        return await asyncio.shield(task)
+        return await self._tasks.join(task)
 
     def _finished(self, key: Hashable, task: asyncio.Task[T]) -> None:
         entry = self._running.get(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -24,17 +25,28 @@ class Tasks:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._running: set[asyncio.Task[Any]] = set()
+        self._awaited: Counter[asyncio.Task[Any]] = Counter()
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Run `work` in the background; an exception that nobody fetches is logged once, here."""
+        """Run `work` in the background; an exception that nobody waits for is logged once, here."""
         task = asyncio.get_running_loop().create_task(work, name=f"{self._owner}/{name}")
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
 
+    async def join(self, task: asyncio.Task[T]) -> T:
+        """Await a task of ours; whoever does so gets its exception. One that is cancelled leaves it running."""
+        self._awaited[task] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._awaited[task] -= 1
+            if not self._awaited[task]:
+                del self._awaited[task]
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None and task not in self._awaited:
             log.error("background task failed", task=task.get_name(), error=repr(error))
 
     async def drain(self, timeout_s: float) -> None:

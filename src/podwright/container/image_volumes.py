@@ -26,6 +26,8 @@ from podwright.state.layout import Layout
 
 log = get_logger(__name__)
 
+_PREFIX = "volume-"
+
 
 def find_image_volumes(images: Images, mounts: Iterable[pb.Mount]) -> tuple[ImageVolume, ...]:
     """Which mounts are images, and which images. Raises InvalidArgument, PrefixedError ImageVolumeMountFailed."""
@@ -115,9 +117,10 @@ async def release_image_volumes(on: Collaborators, container: Container) -> None
 
 
 async def sweep_image_volumes(on: Collaborators) -> None:
-    """After a start: views that no container's record names."""
-    for view in on.layout.image_volumes.iterdir():
-        image_id = image_of(view)
+    """After a start: views that no container's record names, and snapshots, which a boot does not take away."""
+    found = {image_of(view) for view in on.layout.image_volumes.iterdir()}
+    found |= {f"sha256:{key.removeprefix(_PREFIX)}" for key in on.snapshots.prepared() if is_key_of_volume(key)}
+    for image_id in found:
         if not any(container.mounts_image(image_id) for container in on.containers):
             log.info("an orphaned image volume is removed", image=image_id)
             await _take_down(on, image_id)
@@ -149,7 +152,12 @@ def image_of(view: Path) -> str:
 
 def _key(image_id: str) -> str:
     """The snapshot that holds the image's layers; a container's id has no such prefix."""
-    return "volume-" + image_id.partition(":")[2]
+    return _PREFIX + image_id.partition(":")[2]
+
+
+def is_key_of_volume(key: str) -> bool:
+    """Whether a snapshot is an image volume's, not a container's."""
+    return key.startswith(_PREFIX)
 
 
 def _lock(image_id: str) -> tuple[str, str]:

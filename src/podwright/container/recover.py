@@ -12,7 +12,7 @@ from podwright.base.files import remove_tree
 from podwright.base.log import get_logger, log_context
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits, monitored
-from podwright.container.image_volumes import sweep_image_volumes
+from podwright.container.image_volumes import is_key_of_volume, sweep_image_volumes
 from podwright.container.model import EXIT_CODE_LOST, Container
 from podwright.container.remove import take_down
 from podwright.container.update import undo_update
@@ -33,7 +33,7 @@ async def recover_containers(on: Collaborators, exits: Exits) -> None:
                 log.error("container can't be recovered", error=repr(error))
                 if not container.finished:
                     _record_loss(on, container, f"could not be recovered: {error}")
-    _sweep(on)
+    await _sweep(on)
     await sweep_image_volumes(on)
 
 
@@ -88,10 +88,16 @@ def _record_loss(on: Collaborators, container: Container, message: str) -> None:
     )  # fmt: skip
 
 
-def _sweep(on: Collaborators) -> None:
-    """Bundles without a record: nothing refers to them."""
+async def _sweep(on: Collaborators) -> None:
+    """Bundles and file systems without a record, or with one that nobody can read: nothing refers to them."""
     for bundle in on.layout.containers.iterdir():
         if bundle.name not in on.containers:
             log.info("an orphaned bundle is removed", bundle=str(bundle))
+            await on.monitor.abandon(bundle.name, bundle)
             mounts.unmount_tree(bundle)
             remove_tree(bundle)
+    for key in on.snapshots.prepared():
+        if key not in on.containers and not is_key_of_volume(key):
+            log.info("an orphaned file system of a container is removed", container=key[:13])
+            await on.monitor.abandon(key, on.layout.bundle(key))
+            await on.snapshots.remove(key)

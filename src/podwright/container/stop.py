@@ -79,7 +79,7 @@ class Stopper:
             stop.kill_at = kill_at
             stop.changed.set()
         assert stop.task is not None
-        await asyncio.shield(stop.task)
+        await self._tasks.join(stop.task)
 
     async def _run(self, container: Container, stop: _Stop) -> None:
         try:

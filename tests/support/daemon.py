@@ -19,6 +19,8 @@ from examples.make_hello_image import image as hello_image
 
 from podwright.criapi import api_pb2 as pb
 from podwright.criapi import api_pb2_grpc, podwright_pb2, podwright_pb2_grpc
+from podwright.network.default_bridge import bridge_name
+from podwright.network.host_ports import table_name
 from tests.support import names
 
 # For tests of the `daemon` fixture that are asked of containerd's shim, too.
@@ -36,6 +38,7 @@ class Daemon:
         self.directory = directory
         self.root, self.run, self.cni_dir = directory / "root", directory / "run", directory / "cni"
         self.socket = self.run / "s.sock"
+        names.MADE |= {table_name(self.run), bridge_name(self.run), bridge_name(self.run).replace("-", "_")}
         self.ipam = directory / "ipam"
         self.cgroup_parent = names.cgroup()
         self.bridge = names.link()

@@ -2,7 +2,7 @@
 
 Only what this run can have made counts: neighbours on the same machine make mounts, links and cgroups too. Children
 (and orphans, which come to us as their subreaper), descriptors and tasks are ours by nature; mounts, links, and
-cgroups by the token in their names; address leases by the directory they are in.
+cgroups by the token in their names; address leases by the directory they are in; firewall rules by all of that.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from podwright.base.errors import PodwrightError
 from podwright.linux import syscalls
+from podwright.linux.nftables import Nftables
 from tests.support import names
 
 GRACE_S = 3.0
 # gRPC and the interpreter make these once, lazily, for the whole process; a leaked event loop also leaves sockets.
 _OWNED_BY_LIBRARIES = ("anon_inode:[eventpoll]", "anon_inode:[eventfd]")
 _LEASE_DEPTH = 5
+_nftables = Nftables()
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Snapshot:
     links: frozenset[str]
     cgroups: frozenset[str]
     leases: frozenset[str]
+    rules: Counter[str]
 
 
 def become_subreaper() -> None:
@@ -41,21 +45,23 @@ def become_subreaper() -> None:
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def snapshot() -> Snapshot:
+def snapshot(*, rules: bool = False) -> Snapshot:
+    """`rules`: the firewall's too, for tests that may change it. Takes 1 ms, or more where neighbours have many."""
+    found = Counter(_rules() if rules else ())  # first, for it opens a socket once and keeps it
     return Snapshot(
-        frozenset(_children()), _fds(), Counter(_mounts()),
-        frozenset(_links()), frozenset(_cgroups()), frozenset(_leases(names.TEMPORARY, _LEASE_DEPTH)),
+        frozenset(_children()), _fds(), Counter(_mounts()), frozenset(_links()), frozenset(_cgroups()),
+        frozenset(_leases(names.TEMPORARY, _LEASE_DEPTH)), found,
     )  # fmt: skip
 
 
-def wait_for_leaks(before: Snapshot) -> list[str]:
+def wait_for_leaks(before: Snapshot, *, rules: bool = False) -> list[str]:
     """What is here now and was not `before`, in words; things that are just ending get `GRACE_S` to do so."""
-    found = _difference(before, snapshot())
+    found = _difference(before, snapshot(rules=rules))
     if not found:
         return []
     gc.collect()  # a cycle of Python objects that holds a descriptor is no leak
     deadline = time.monotonic() + GRACE_S
-    while (found := _difference(before, snapshot())) and time.monotonic() < deadline:
+    while (found := _difference(before, snapshot(rules=rules))) and time.monotonic() < deadline:
         time.sleep(0.01)  # noqa: TID251 - between tests no event loop runs
     return found
 
@@ -68,6 +74,7 @@ def _difference(before: Snapshot, after: Snapshot) -> list[str]:
         *(f"network link {name}" for name in sorted(after.links - before.links)),
         *(f"cgroup {path}" for path in sorted(after.cgroups - before.cgroups)),
         *(f"address lease {path}" for path in sorted(after.leases - before.leases)),
+        *(f"firewall rule: {rule}" for rule in (after.rules - before.rules).elements()),
     ]
 
 
@@ -144,6 +151,16 @@ def _links() -> Iterator[str]:
             master = ""
         if name.startswith(names.LINK_PREFIX) or master.startswith(names.LINK_PREFIX):
             yield name
+
+
+def _rules() -> Iterator[str]:
+    """Of nftables, which iptables' rules are kept in as well: those that name something of ours."""
+    words = (names.TOKEN, names.LINK_PREFIX, *names.MADE)
+    try:
+        text = _nftables.apply("list ruleset")
+    except PodwrightError:  # not installed
+        return
+    yield from (line.strip() for line in text.splitlines() if any(word in line for word in words))
 
 
 def _cgroups() -> Iterator[str]:

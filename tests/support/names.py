@@ -19,6 +19,9 @@ LINK_PREFIX = f"pw{TOKEN}"
 # Short: a unix socket's path below it has to fit into 108 bytes, unix(7).
 TEMPORARY = Path(tempfile.gettempdir(), f"pw-{TOKEN}")
 
+# What else this run's daemons call things on the host, by names that are made from their directories.
+MADE: set[str] = set()
+
 _numbers = itertools.count(1)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from podwright.linux import mounts, process
+from podwright.linux.nftables import Nftables
 from tests.support import leaks, names
 
 
@@ -80,3 +81,19 @@ def test_a_lease(tmp_path: Path) -> None:
     (lease.parent / "last_reserved_ip.0").touch()
     assert leaks.wait_for_leaks(before) == [f"address lease {lease}"]
     lease.unlink()
+
+
+@pytest.mark.root
+def test_a_firewall_rule() -> None:
+    """And iptables', which nftables lists among its own."""
+    before = leaks.snapshot(rules=True)
+    nftables, table = Nftables(), f"inet t{names.TOKEN}"
+    nftables.apply(f"add table {table}; add chain {table} forward")
+    nftables.apply(f'add rule {table} forward oifname "{names.LINK_PREFIX}br" accept')
+    found = [line for line in leaks.wait_for_leaks(before, rules=True) if line.startswith("firewall")]
+    nftables.apply(f"delete table {table}")
+    nftables.close()
+    assert found == [
+        f"firewall rule: table {table} {{", f'firewall rule: oifname "{names.LINK_PREFIX}br" accept'
+    ]  # fmt: skip
+    assert leaks.wait_for_leaks(before, rules=True) == []

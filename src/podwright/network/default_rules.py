@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from podwright.base.tasks import in_thread
 from podwright.linux import process
-from podwright.linux.nftables import Nftables
+from podwright.linux.nftables import Nftables, NftablesFailed
 from podwright.network.subnets import Subnet, Subnet6
 
 _TIMEOUT_S = 10.0
 _IPTABLES = {4: "iptables", 6: "ip6tables"}
+# Of iptables-legacy, where its modules are loaded.
+_LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
 
 
 class DefaultRules:
@@ -33,15 +36,33 @@ class DefaultRules:
                 rule = ("POSTROUTING", "-s", str(subnet), "!", "-o", bridge, "-j", "MASQUERADE")
                 await _ensure_rule(subnet.version, "nat", "-A", rule)
         for subnet in subnets:
-            await _allow_forwarding(bridge, subnet.version)
+            if await self._filters(subnet.version):
+                await _allow_forwarding(bridge, subnet.version)
 
     async def remove(self) -> None:
         """Take back all of it that is ours alone."""
         if self._nftables.available:
             await in_thread(self._nftables.apply, _removal(self._bridge))
+        else:
+            for version in _IPTABLES:
+                await _stop_masquerading(version, self._bridge)
         for version in _IPTABLES:
-            for direction in ("-i", "-o"):
-                await _iptables(version, "-D", "FORWARD", direction, self._bridge, "-j", "ACCEPT")
+            if await self._filters(version):
+                for direction in ("-i", "-o"):
+                    await _iptables(version, "-D", "FORWARD", direction, self._bridge, "-j", "ACCEPT")
+
+    async def _filters(self, version: int) -> bool:
+        """Whether iptables has a table that could drop what is forwarded. To ask iptables would make one."""
+        if _LEGACY_TABLES[version].exists() and "filter" in _LEGACY_TABLES[version].read_text().split():
+            return True
+        if not self._nftables.available:
+            return True
+        family = "ip" if version == 4 else "ip6"
+        try:
+            await in_thread(self._nftables.apply, f"list chain {family} filter FORWARD")
+        except NftablesFailed:
+            return False
+        return True
 
 
 def _table(bridge: str, subnets: Sequence[Subnet | Subnet6]) -> str:
@@ -71,6 +92,15 @@ async def _allow_forwarding(bridge: str, version: int) -> None:
     if b"-P FORWARD DROP" in chain.stdout:
         for direction in ("-i", "-o"):
             await _ensure_rule(version, "filter", "-I", ("FORWARD", direction, bridge, "-j", "ACCEPT"))
+
+
+async def _stop_masquerading(version: int, bridge: str) -> None:
+    """Delete the rules that `allow` added, whatever the subnets were."""
+    listed = await _iptables(version, "-t", "nat", "-S", "POSTROUTING")
+    for line in listed.stdout.decode(errors="replace").splitlines():
+        words = line.split()
+        if words[:1] == ["-A"] and words[-5:] == ["!", "-o", bridge, "-j", "MASQUERADE"]:
+            await _iptables(version, "-t", "nat", "-D", *words[1:])
 
 
 async def _ensure_rule(version: int, table: str, how: str, rule: tuple[str, ...]) -> None:

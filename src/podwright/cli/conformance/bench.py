@@ -23,6 +23,7 @@ from podwright.cgroup.base import Settings as CgroupSettings
 from podwright.cgroup.detect import cgroup_driver
 from podwright.linux.orphans import Orphans
 from podwright.linux.process import Completed, find_program, run
+from podwright.linux.unix_sockets import DescriptorSocket
 from podwright.oci.runtime_spec import Linux, LinuxResources, Memory, Mount, Namespace, Process, Root, Spec, User
 from podwright.runtime.cli import CliRuntime
 from podwright.runtime.handlers import Handlers, Settings
@@ -32,6 +33,7 @@ _POLL_S = 0.02
 
 ENDS_ON_TERM = "trap 'exit 3' TERM; : >/started; while :; do sleep 0.05; done"
 MEMORY_BYTES = 64 << 20
+_TERMINALS = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
 
 
 class Failed(Exception):
@@ -79,7 +81,7 @@ class Bench:
             raise Unsupported(f"it has no {words[0]}")
         raise Failed(f"{words[0]} failed: {said(done)}")
 
-    def new(self, *command: str) -> str:
+    def new(self, *command: str, terminal: bool = False) -> str:
         """A bundle, and the id for a container of it."""
         container_id = new_id()[:32]
         self._ids.append(container_id)
@@ -91,7 +93,10 @@ class Bench:
         shutil.copy(busybox, rootfs / "bin/busybox")
         for name in ("sh", "sleep", "true"):
             (rootfs / "bin" / name).symlink_to("busybox")
-        write_plain(self.bundle(container_id) / "config.json", msgspec.json.encode(self._spec(container_id, command)))
+        write_plain(
+            self.bundle(container_id) / "config.json",
+            msgspec.json.encode(self._spec(container_id, command, terminal=terminal)),
+        )
         return container_id
 
     def bundle(self, container_id: str) -> Path:
@@ -101,13 +106,14 @@ class Bench:
         """As the kernel names it."""
         return self.cgroups.kernel_path(self.parent, container_id)
 
-    def _spec(self, container_id: str, command: tuple[str, ...]) -> Spec:
+    def _spec(self, container_id: str, command: tuple[str, ...], *, terminal: bool) -> Spec:
         return Spec(
-            process=process(*command),
+            process=process(*command, terminal=terminal),
             root=Root(path="rootfs"),
             mounts=[
                 Mount(destination="/proc", type="proc", source="proc"),
                 Mount(destination="/dev", type="tmpfs", source="tmpfs", options=["nosuid", "mode=755"]),
+                Mount(destination="/dev/pts", type="devpts", source="devpts", options=_TERMINALS),
             ],
             annotations={"org.podwright.check": "yes"},
             linux=Linux(
@@ -117,10 +123,14 @@ class Bench:
             ),
         )
 
-    async def create(self, container_id: str) -> Completed:
+    def console(self, container_id: str) -> DescriptorSocket:
+        """Where a runtime sends the terminal that it has made; the caller's to close."""
+        return DescriptorSocket(self.bundle(container_id), f"console-{random_suffix()}")
+
+    async def create(self, container_id: str, *options: str) -> Completed:
         """Call `create` as a monitor does."""
         command, bundle = self.driver.command, self.bundle(container_id)
-        words = ["create", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), container_id]
+        words = ["create", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), *options, container_id]
         return await run(
             [command.path, *command.global_args, *words], cwd=bundle, timeout_s=self._timeout_s, check=False
         )  # fmt: skip
@@ -198,9 +208,10 @@ class Bench:
         return left
 
 
-def process(*command: str) -> Process:
+def process(*command: str, terminal: bool = False) -> Process:
     """A process of root's."""
-    return Process(args=list(command), cwd="/", env=["PATH=/bin"], user=User(uid=0, gid=0))
+    user = User(uid=0, gid=0)
+    return Process(args=list(command), cwd="/", env=["PATH=/bin"], user=user, terminal=terminal)
 
 
 def said(done: Completed) -> str:

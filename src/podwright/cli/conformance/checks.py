@@ -6,19 +6,22 @@ optional verb that the runtime lacks, or returns what is worth telling.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import msgspec
 
 from podwright.base.errors import PodwrightError
 from podwright.cli.conformance.bench import MEMORY_BYTES, Bench, Failed, process, said
-from podwright.linux.process import Completed
-from podwright.oci.runtime_spec import LinuxResources, Memory
+from podwright.linux.process import Completed, readable
+from podwright.oci.runtime_spec import Cpu, LinuxResources, Memory
 
 Check = Callable[[Bench], Awaitable[str]]
 
 UPDATED_BYTES = 32 << 20
+IS_TERMINAL = "test -t 0 && test -t 1 && echo a terminal; sleep 1000"
 CHECKS: dict[str, Check] = {}
 
 
@@ -116,6 +119,39 @@ async def execute(bench: Bench) -> str:
     return ""
 
 
+@check("exec: pid file")
+async def exec_pid_file(bench: Bench) -> str:
+    container = await bench.running()
+    path = bench.bundle(container) / "exec.pid"
+    done = await _exec(bench, container, "/bin/sleep", "1000", options=("--detach", "--pid-file", str(path)))
+    expect(done.returncode == 0, f"exec --detach failed: {said(done)}")
+    expect(path.exists() and path.read_text().strip().isdigit(), "no pid in the file")
+    return ""
+
+
+@check("terminal")
+async def terminal(bench: Bench) -> str:
+    container = bench.new("/bin/sh", "-c", IS_TERMINAL, terminal=True)
+    with closing(bench.console(container)) as console:
+        done = await bench.create(container, "--console-socket", str(console.path))
+        expect(done.returncode == 0, f"create --console-socket failed: {said(done)}")
+        await bench.start(container)
+        await _expect_on_terminal(await console.receive())
+    return ""
+
+
+@check("exec in a terminal")
+async def exec_terminal(bench: Bench) -> str:
+    container = await bench.running()
+    path = bench.bundle(container) / "process.json"
+    path.write_bytes(msgspec.json.encode(process("/bin/sh", "-c", IS_TERMINAL, terminal=True)))
+    with closing(bench.console(container)) as console:
+        options = ("--detach", "--pid-file", str(path.with_name("exec.pid")), "--console-socket", str(console.path))
+        await bench.ok("exec", "--process", str(path), *options, container)
+        await _expect_on_terminal(await console.receive())
+    return ""
+
+
 @check("pause and resume")
 async def pause(bench: Bench) -> str:
     container = await bench.running()
@@ -139,6 +175,18 @@ async def update(bench: Bench) -> str:
     return ""
 
 
+@check("update: CPU")
+async def update_cpu(bench: Bench) -> str:
+    container = await bench.running()
+    resources = LinuxResources(cpu=Cpu(shares=333))
+    before = bench.cgroups.save(bench.cgroup(container), resources)
+    words = ("update", "--resources", "/proc/self/fd/0", container)
+    await bench.optional(*words, stdin=msgspec.json.encode(resources))
+    expect(bench.cgroups.save(bench.cgroup(container), resources) != before, f"its cgroup has {before} as before")
+    expect(_limit(bench, container) == MEMORY_BYTES, "the memory limit, which was not named, has changed")
+    return ""
+
+
 @check("events")
 async def events(bench: Bench) -> str:
     container = await bench.running()
@@ -159,6 +207,15 @@ async def kill(bench: Bench) -> str:
 async def kill_by_number(bench: Bench) -> str:
     container = await bench.running("/bin/sleep", "1000")
     await bench.ok("kill", container, "9")
+    await bench.until_status(container, "stopped")
+    return ""
+
+
+@check("kill: all processes")
+async def kill_all(bench: Bench) -> str:
+    container = await bench.running("/bin/sh", "-c", "/bin/sleep 1000 & : >/started; wait; wait")
+    await bench.until(lambda: bench.started(container), "its command did not begin")
+    await bench.optional("kill", "--all", container, "KILL")
     await bench.until_status(container, "stopped")
     return ""
 
@@ -199,6 +256,16 @@ async def start_stopped(bench: Bench) -> str:
 async def kill_stopped(bench: Bench) -> str:
     await bench.refused("kill", await bench.stopped(), "TERM")
     return ""
+
+
+@check("refused: pause of a stopped container")
+async def pause_stopped(bench: Bench) -> str:
+    container = await bench.stopped()
+    try:
+        await bench.optional("pause", container)
+    except Failed:
+        return ""
+    raise Failed("pause succeeded, and should not have")
 
 
 @check("refused: delete of a running container")
@@ -242,6 +309,8 @@ async def unknown_id(bench: Bench) -> str:
     container = bench.new("/bin/true")
     for verb in ("state", "start", "kill", "delete"):
         await bench.refused(verb, container)
+    done = await _exec(bench, container, "/bin/true")
+    expect(done.returncode != 0, "exec succeeded")
     return ""
 
 
@@ -287,7 +356,20 @@ async def _limit(bench: Bench, container: str) -> int | None:
     return int(answer["data"]["memory"]["usage"]["limit"])
 
 
-async def _exec(bench: Bench, container: str, *command: str) -> Completed:
+async def _exec(bench: Bench, container: str, *command: str, options: tuple[str, ...] = ()) -> Completed:
     path = bench.bundle(container) / "process.json"
     path.write_bytes(msgspec.json.encode(process(*command)))
-    return await bench.call("exec", "--process", str(path), container)
+    return await bench.call("exec", "--process", str(path), *options, container)
+
+
+async def _expect_on_terminal(terminal: int) -> None:
+    """What has the other end of a terminal says that it is one."""
+    text = b""
+    try:
+        while b"a terminal" not in text:
+            await readable(terminal)
+            text += os.read(terminal, 1024)
+    except OSError:  # EIO: nobody has the other end any more
+        raise Failed(f"on the terminal there is {text!r}") from None
+    finally:
+        os.close(terminal)

@@ -26,7 +26,7 @@ from podwright.container.model import Container, ContainerRecord, ContainerUser,
 from podwright.container.mountpoints import check_mount_points, settle_mount_points
 from podwright.container.relabel import relabel_sources
 from podwright.container.remove import take_down
-from podwright.container.spec.build import build_container_spec, encode
+from podwright.container.spec.build import Built, build_container_spec, encode
 from podwright.container.spec.facts import HostFacts, ImageFacts, RequestFacts, SandboxFacts
 from podwright.container.spec.inspect import cdi_devices, inspect_request
 from podwright.container.spec.process import check_working_directory

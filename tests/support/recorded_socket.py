@@ -20,23 +20,25 @@ class Recorded:
     requests: list[str] = field(default_factory=list)
 
 
+def _copy(record: Recorded, source: socket.socket, sink: socket.socket, *, asks: bool) -> None:
+    """All that comes, to its end; `asks`: the first of it is a request."""
+    first = asks
+    try:
+        while data := source.recv(_PIECE_BYTES):
+            if first:
+                record.requests.append(data.split(b"\r\n", 1)[0].decode(errors="replace"))
+                first = False
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        for end in (source, sink):
+            end.close()
+
+
 @contextmanager
 def recorded(path: Path, target: Path) -> Iterator[Recorded]:
     """Listen at `path` and pass everything to `target`. After it no thread is left."""
     record, threads, open_sockets = Recorded(path), list[threading.Thread](), list[socket.socket]()
-
-    def copy(source: socket.socket, sink: socket.socket, *, asks: bool) -> None:
-        first = asks
-        try:
-            while data := source.recv(_PIECE_BYTES):
-                if first:
-                    record.requests.append(data.split(b"\r\n", 1)[0].decode(errors="replace"))
-                    first = False
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            for end in (source, sink):
-                end.close()
 
     def accept() -> None:
         while True:
@@ -48,7 +50,7 @@ def recorded(path: Path, target: Path) -> Iterator[Recorded]:
             open_sockets.extend((client, server))
             server.connect(str(target))
             for source, sink, asks in ((client, server, True), (server, client, False)):
-                threads.append(threading.Thread(target=copy, args=(source, sink), kwargs={"asks": asks}))
+                threads.append(threading.Thread(target=_copy, args=(record, source, sink), kwargs={"asks": asks}))
                 threads[-1].start()
 
     listener = socket.socket(socket.AF_UNIX)

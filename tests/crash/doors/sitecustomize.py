@@ -2,8 +2,8 @@
 
 A door is where Podwright touches the world: a program started, a mount made or undone, the firewall's rules changed,
 a transaction committed, a file written or linked, a directory made, renamed or removed, a Docker Engine told to do
-something, a shim called. The file named by CRASH_AT holds n, and a word if only those doors are to count that have to do with it;
-while it is absent none does. It dies after the effect; before it is after the one before.
+something, a shim called. The file named by CRASH_AT holds n, and a word if only those doors are to count that have to
+do with it; while it is absent none does. It dies after the effect; before it is after the one before.
 """
 
 from __future__ import annotations

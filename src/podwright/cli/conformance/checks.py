@@ -183,7 +183,7 @@ async def update_cpu(bench: Bench) -> str:
     words = ("update", "--resources", "/proc/self/fd/0", container)
     await bench.optional(*words, stdin=msgspec.json.encode(resources))
     expect(bench.cgroups.save(bench.cgroup(container), resources) != before, f"its cgroup has {before} as before")
-    expect(_limit(bench, container) == MEMORY_BYTES, "the memory limit, which was not named, has changed")
+    expect(await _limit(bench, container) == MEMORY_BYTES, "the memory limit, which was not named, has changed")
     return ""
 
 

@@ -19,7 +19,7 @@ from machine.qemu import Machine
 CHECKOUT = Path(__file__).parent.parent
 MODULES = ["virtio_mmio", "virtiofs", "overlay", "virtio_console", "qemu_fw_cfg"]
 DEFAULT_TESTS = ["tests/root/cgroup", "tests/machine"]
-DEFAULT_TIMEOUT_S = 600.0
+DEFAULT_TIMEOUT_S = 1200.0
 
 
 def chosen(words: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,8 @@ class Machine:
         """How QEMU ended, and what it or the kernel said last."""
         status = await self._qemu.end(grace_s=_POWER_OFF_S)
         how = f": QEMU was killed by signal {-status}" if status < 0 else f": QEMU ended with status {status}"
+        if status == -signal.SIGKILL:
+            how += " (the kernel does that where the pod's cgroup is too small: see RuntimeClass.overhead)"
         return "; ".join([how, *(words for words in (self._qemu.said.last_line, self._console.last_line) if words)])
 
     async def shutdown(self) -> None:

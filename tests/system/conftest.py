@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,11 @@ def crun_daemon(tmp_path: Path) -> Iterator[Daemon]:
     """For tests in which the runtime plays no part."""
     with serving(Daemon(tmp_path, runtime="crun")) as server:
         yield server
+
+
+@pytest.fixture
+def reaped() -> Iterator[None]:
+    """Orphans of an earlier daemon are reaped, as init does; they come to this process, for it is their subreaper."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)

@@ -45,14 +45,6 @@ def restarting(tmp_path: Path) -> Iterator[Daemon]:
         yield server
 
 
-@pytest.fixture
-def reaped() -> Iterator[None]:
-    """Orphans of an earlier daemon are reaped, as init does; they come to this process, for it is their subreaper."""
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGCHLD, before)
-
-
 def sentry_of(daemon: Daemon, pod: str) -> int:
     """The pid of the pod's sentry."""
     state = daemon.run / f"runtime/runsc/{pod}_sandbox:{pod}.state"

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess  # noqa: TID251 - a program that the test starts as a person would
 import urllib.request
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from podwright.criapi import api_pb2 as pb
 from tests.support.command_line import CommandLine
-from tests.support.daemon import Daemon, serving
+from tests.support.daemon import Daemon
 from tests.support.remote import argv
 from tests.system.test_vm import machine_of
 
@@ -30,23 +29,10 @@ IS_THE_POD = ("runsc", "vm")
 SERVE = 'echo "$0 is up"; mkdir /tmp/w; echo "from $0" >/tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w'
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with serving(Daemon(tmp_path, runtime="crun")) as server:
-        yield server
-
-
-@pytest.fixture
-def reaped() -> Iterator[None]:
-    """Orphans of an earlier daemon are reaped, as init does; they come to this process, for it is their subreaper."""
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGCHLD, before)
-
-
 def test_the_same_pod_in_each(
-    reaped: None, daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    reaped: None, crun_daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    daemon = crun_daemon
     podwright = CommandLine(daemon.socket, capsys, monkeypatch)
     pods = {handler: daemon.run_pod(handler, handler) for handler in HANDLERS}
     containers = {

@@ -64,14 +64,6 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
         yield Pods(daemon, {k: pod for k, (pod, _) in made.items()}, {k: server for k, (_, server) in made.items()})
 
 
-@pytest.fixture
-def reaped() -> Iterator[None]:
-    """Orphans of an earlier daemon are reaped, as init does; they come to this process, for it is their subreaper."""
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGCHLD, before)
-
-
 def machine_of(daemon: Daemon, pod: str) -> int:
     """The pid of a pod's QEMU."""
     keeper = json.loads((daemon.run / f"runtime/vm/{pod}/state.json").read_bytes())["pid"]

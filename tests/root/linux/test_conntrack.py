@@ -17,17 +17,19 @@ INET = socket.AF_INET
 
 
 @pytest.fixture
-def nat() -> Iterator[None]:
-    """The kernel tracks flows while somebody translates addresses."""
+def tracking() -> Iterator[None]:
+    """The kernel tracks flows while a rule asks for what it knows of them; an empty chain is not enough."""
     nftables, name = Nftables(), f"ip {names.link('t')}"
-    nftables.apply(f"table {name} {{\n chain c {{\n type nat hook output priority 0; policy accept;\n }}\n}}\n")
+    nftables.apply(
+        f"table {name} {{\n chain c {{\n type filter hook output priority 0;\n ct state new accept\n }}\n}}\n"
+    )
     yield
     nftables.apply(f"delete table {name}")
     nftables.close()
 
 
 @pytest.fixture
-def flow(nat: None) -> Iterator[tuple[Flow, int]]:
+def flow(tracking: None) -> Iterator[tuple[Flow, int]]:
     """A UDP flow over the loopback, and its port."""
     with socket.socket(INET, socket.SOCK_DGRAM) as server, socket.socket(INET, socket.SOCK_DGRAM) as client:
         server.bind(("127.0.0.1", 0))

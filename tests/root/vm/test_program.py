@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from podwright.linux import syscalls
 from tests.support import names
 from tests.support.rootfs import busybox_rootfs
 
@@ -80,15 +79,9 @@ class Runtime:
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Runtime]:
     made = Runtime(tmp_path)
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     yield made
     for name in ("one", "two", "late", "pod"):
         made.call("delete", "--force", name)
-    while True:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            break
     for directory in Path("/sys/fs/cgroup").glob(f"*{made.cgroup}"):
         directory.rmdir()
     assert list(made.state.iterdir()) == []

@@ -56,7 +56,7 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pods]:
         wanted = {"one": "vm", "two": "vm", "plain": "crun"}
 
         def bring_up(name: str) -> tuple[str, str]:
-            pod = daemon.run_pod(name, handler=wanted[name])
+            pod = daemon.run_pod(name, handler=wanted[name], sysctls={"kernel.shm_rmid_forced": "1"})
             return pod, daemon.run_container(pod, "sh", "-c", SERVE.format(name=name), name="server")
 
         with ThreadPoolExecutor() as executor:
@@ -75,8 +75,10 @@ def test_containers_of_a_machine(pods: Pods) -> None:
     """Another kernel, output and exit codes, and what can't be executed."""
     daemon, pod = pods.daemon, pods.ids["one"]
     assert "vm" in {handler.name for handler in daemon.runtime.Status(pb.StatusRequest()).runtime_handlers}
-    done = daemon.exec(pods.servers["one"], "sh", "-c", "uname -r; hostname; echo no >&2; exit 3")
-    release, hostname = done.stdout.decode().split()
+    script = "uname -r; hostname; cat /proc/sys/kernel/shm_rmid_forced; echo no >&2; exit 3"
+    done = daemon.exec(pods.servers["one"], "sh", "-c", script)
+    release, hostname, *sysctls = done.stdout.decode().split()
+    assert sysctls == ["1"]
     assert release != os.uname().release
     assert (hostname, done.stderr, done.exit_code) == ("one", b"no\n", 3)
     short = daemon.run_container(pod, "sh", "-c", "echo out; echo err >&2; exit 7", name="short")

@@ -141,6 +141,8 @@ class Pause:
                 uid_mappings=oci_mappings(maps.uids) if maps else [],
                 gid_mappings=oci_mappings(maps.gids) if maps else [],
                 cgroups_path=self.on.cgroups.container_path(sandbox.record.cgroup_parent, sandbox.id),
+                # Elsewhere the pinned namespaces have them.
+                sysctl=dict(sandbox.config.linux.sysctls) if runtime.own_kernel else {},
                 seccomp=self._seccomp(sandbox.record.handler),
                 masked_paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"],
                 readonly_paths=["/proc/sys", "/proc/sysrq-trigger"],

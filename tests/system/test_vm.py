@@ -108,6 +108,18 @@ def test_everybody_reaches_everybody(pods: Pods) -> None:
         assert connection.makefile("rb").readline() == b"from two\n"
 
 
+def test_a_read_only_root_gets_its_mount_points(pods: Pods, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of the host")
+    mounts = [pb.Mount(container_path="/nowhere/yet", host_path=str(tmp_path / "file"))]
+    security = pb.LinuxContainerSecurityContext(readonly_rootfs=True)
+    script = "cat /nowhere/yet; touch /new || echo read-only; sleep 1000"
+    container = pods.daemon.run_container(
+        pods.ids["one"], "sh", "-c", script, name="fixed", mounts=mounts, security=security
+    )
+    assert "of the host" in pods.daemon.wait_log(container, "read-only", timeout_s=60).read_text()
+    pods.daemon.remove_container(container)
+
+
 def test_files_of_the_host(pods: Pods, tmp_path: Path) -> None:
     """Directories, single files, and what is read-only."""
     volume, single = tmp_path / "volume", tmp_path / "single"

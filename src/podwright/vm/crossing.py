@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
+from podwright.linux.paths import make_directories_in_root, open_in_root
 from podwright.oci.runtime_spec import Mount, Spec
 from podwright.security.seccomp_filter import compiled
 
@@ -64,6 +65,8 @@ def open_trees(spec: Spec, bundle: Path, rootfs: Path, open_mount: OpenMount) ->
     """Descriptors of all that the container has of the host's files, by the names that `document` uses. The caller
     closes them."""
     trees: dict[str, int] = {}
+    if spec.root.readonly:
+        _make_mount_points(spec, bundle, rootfs)
     try:
         trees[ROOT] = open_mount(
             os.fspath(rootfs), recursive=True, read_only=spec.root.readonly, follows_host=False, field="root.path"
@@ -81,6 +84,29 @@ def open_trees(spec: Spec, bundle: Path, rootfs: Path, open_mount: OpenMount) ->
             os.close(tree)
         raise
     return trees
+
+
+def _make_mount_points(spec: Spec, bundle: Path, rootfs: Path) -> None:
+    """What the image lacks, for the machine can't: its root is read-only. What fails here, the agent tells."""
+    for mount in spec.mounts:
+        try:
+            _make_mount_point(
+                rootfs, mount.destination, is_file=is_bind(mount) and not (bundle / mount.source).is_dir()
+            )
+        except OSError:
+            continue
+
+
+def _make_mount_point(rootfs: Path, destination: str, *, is_file: bool) -> None:
+    try:
+        os.close(open_in_root(rootfs, destination, os.O_PATH))
+    except FileNotFoundError:
+        if not is_file:
+            make_directories_in_root(rootfs, destination)
+            return
+        parent, name = os.path.split(destination.rstrip("/"))
+        path = f"{make_directories_in_root(rootfs, parent)}/{name}"
+        os.close(open_in_root(rootfs, path, os.O_CREAT | os.O_WRONLY, 0o644, follow=False))
 
 
 def document(

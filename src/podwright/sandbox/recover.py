@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -22,10 +24,15 @@ log = get_logger(__name__)
 
 async def recover_sandboxes(on: Collaborators, pause: Pause) -> None:
     """Bring every record up to date; after the containers were."""
+    await recover_each(on, partial(_recover, on, pause))
+
+
+async def recover_each(on: PodParts, recover: Callable[[Sandbox], Awaitable[None]]) -> None:
+    """What is the same for pods of every backend; `recover` brings one of them up to date."""
     for sandbox in on.sandboxes:
         with log_context(pod=sandbox.id[:13]):
             try:
-                await _recover(on, pause, sandbox)
+                await recover(sandbox)
             except Exception as error:
                 # It stays visible and NOTREADY; Stop and Remove come back to it.
                 log.error("pod can't be recovered", error=repr(error))

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from podwright.base.files import remove_tree
-from podwright.base.log import get_logger, log_context
+from functools import partial
+
+from podwright.base.log import get_logger
 from podwright.docker.collaborators import Collaborators
 from podwright.docker.pod.hold import Holds
 from podwright.docker.pod.stop import remove_sandbox, stop_sandbox
-from podwright.linux import mounts
 from podwright.sandbox.model import Sandbox
-from podwright.sandbox.recover import collect_networks
+from podwright.sandbox.recover import recover_each
 
 log = get_logger(__name__)
 
 
 async def recover_sandboxes(on: Collaborators, holds: Holds) -> None:
     """Bring every record up to date; after the containers were."""
-    for sandbox in on.sandboxes:
-        with log_context(pod=sandbox.id[:13]):
-            try:
-                await _recover(on, holds, sandbox)
-            except Exception as error:
-                # It stays visible and NOTREADY; Stop and Remove come back to it.
-                log.error("pod can't be recovered", error=repr(error))
-    await collect_networks(on)
-    for directory in on.layout.sandboxes.iterdir():
-        if directory.name not in on.sandboxes:
-            log.info("an orphaned pod directory is removed", directory=str(directory))
-            mounts.unmount_tree(directory)
-            remove_tree(directory)
+    await recover_each(on, partial(_recover, on, holds))
 
 
 async def _recover(on: Collaborators, holds: Holds, sandbox: Sandbox) -> None:

@@ -31,7 +31,7 @@ from examples.make_hello_image import image as hello_image
 from podwright.linux.mounts import unmount_tree
 from podwright.runtime import hybrid
 from podwright.runtime.base import RuntimeCommand
-from tests.support import names
+from tests.support import cgroups, names
 
 PROGRAM = "dockerd"
 _FIRST = "localhost/first:1"
@@ -182,12 +182,6 @@ class Dockerd:
         for image in self.image_ids():
             self.request("DELETE", f"/images/{image}", force="1")
 
-    def _remove_cgroups(self) -> None:
-        """The parent of the containers' cgroups, which Docker makes and leaves."""
-        for hierarchy in Path("/sys/fs/cgroup").iterdir():
-            for directory, _, _ in os.walk(hierarchy / self.cgroup_parent.lstrip("/"), topdown=False):
-                os.rmdir(directory)
-
     def _processes(self) -> set[int]:
         """What runs on this engine's behalf: its containers, by their cgroups, and whatever names its directory."""
         found: set[int] = set()
@@ -209,7 +203,7 @@ class Dockerd:
             self.stop()
         _kill_all(self._processes)
         unmount_tree(self.directory)
-        self._remove_cgroups()
+        cgroups.remove(self.cgroup_parent)  # which Docker makes and leaves
         shutil.rmtree(self.directory)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import names
+from tests.support import cgroups, names
 from tests.support.rootfs import busybox_rootfs
 
 pytestmark = pytest.mark.root
@@ -32,9 +32,7 @@ def podman(tmp_path: Path) -> Iterator[list[str]]:
     subprocess.run(["tar", "-C", rootfs, "-cf", archive, "."], check=True)
     subprocess.run([*argv, "import", str(archive), "localhost/busybox"], check=True, capture_output=True)
     yield [*argv, "run", "--rm", "--network", "none", "--cgroup-parent", parent]
-    for directory in sorted(Path("/sys/fs/cgroup").glob(f"*{parent}")):
-        for path, _, _ in os.walk(directory, topdown=False):
-            Path(path).rmdir()
+    cgroups.remove(parent)
 
 
 def test_podman_runs_a_machine(podman: list[str], tmp_path: Path) -> None:

@@ -77,6 +77,19 @@ def test_an_exec_that_times_out_is_gone(daemon: DockerDaemon) -> None:
     assert daemon.status(container).state == pb.CONTAINER_RUNNING
 
 
+def test_an_exec_whose_caller_goes_while_it_begins_is_gone(daemon: DockerDaemon) -> None:
+    """At whatever moment: before Docker has been asked, before it has told the pid, and after."""
+    container = daemon.run_container(daemon.run_pod(host_network=True), "sleep", "1000")
+    for pause_s in (0.0, 0.02, 0.04, 0.06, 0.08, 0.1):
+        running = daemon.runtime.ExecSync.future(
+            pb.ExecSyncRequest(container_id=container, cmd=["sleep", "4713"], timeout=100)
+        )
+        time.sleep(pause_s)  # noqa: TID251 - no event loop here
+        running.cancel()
+    time.sleep(0.5)  # noqa: TID251 - what was asked of Docker shall have begun
+    daemon.wait_until(lambda: b"4713" not in daemon.exec(container, "ps").stdout)
+
+
 def test_an_exec_that_was_under_way_when_we_died_is_gone(own_daemon: DockerDaemon) -> None:
     container = own_daemon.run_container(own_daemon.run_pod(host_network=True), "sleep", "1000")
     request = pb.ExecSyncRequest(container_id=container, cmd=["sleep", "4711"], timeout=100)

@@ -55,7 +55,7 @@ class DockerBackend:
     def __init__(self, on: Collaborators, store: Store, mountpoint: Callable[[], Path]) -> None:
         """`mountpoint`: of the engine's files, known once it was asked."""
         self._on = on
-        self._execs = Execs(on.engine, store)
+        self._execs = Execs(on.engine, store, on.tasks)
         self._logs = Logs(on, LogPlaces(store))
         self._exits = Exits(on, self._logs)
         self._holds = Holds(on)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal
+from podwright.base.errors import DeadlineExceeded, FailedPrecondition, Internal, PodwrightError, Unavailable
 from podwright.base.log import get_logger
+from podwright.base.tasks import Tasks, shielded
 from podwright.container.exec import require_running
 from podwright.container.model import Container
 from podwright.docker.answers import Created, ExecState
@@ -42,14 +43,17 @@ class ExecRecord(msgspec.Struct, frozen=True):
 class Execs:
     """Starts processes in containers."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, store: Store, tasks: Tasks) -> None:
+        self._engine, self._tasks = engine, tasks
         self._table = store.table("docker_execs", ExecRecord)
 
     async def start(
         self, container: Container, command: Sequence[str], *, terminal: bool, stdin: bool, stdout: bool, stderr: bool
     ) -> ExecProcess:
-        """Raises ContainerNotRunning, CommandNotRunnable, RuntimeFailed. The caller ends it, by `ended` or `kill`."""
+        """Raises ContainerNotRunning, CommandNotRunnable, RuntimeFailed. The caller ends it, by `ended` or `kill`.
+
+        When the caller is cancelled meanwhile, the process is killed as soon as there is one.
+        """
         require_running(container)
         body = {
             "Cmd": list(command), "Tty": terminal, "AttachStdin": stdin, "AttachStdout": stdout,
@@ -60,19 +64,30 @@ class Execs:
         except (Conflict, NoSuchObject) as error:
             raise ContainerNotRunning(str(error)) from error
         self._table.put(made.id, ExecRecord(container.id))
+        beginning = self._tasks.start(self._begin(made.id, container, terminal=terminal), name="begin exec")
         try:
-            connection = await self._engine.hijack(f"/exec/{made.id}/start", {"Detach": False, "Tty": terminal})
+            return await self._tasks.join(beginning)
+        except asyncio.CancelledError:
+            await shielded(_abandon(beginning), name="kill cancelled exec")
+            raise
+
+    async def _begin(self, exec_id: str, container: Container, *, terminal: bool) -> ExecProcess:
+        """Not to be cancelled: the engine might run it all the same, and nobody would know."""
+        try:
+            connection = await self._engine.hijack(f"/exec/{exec_id}/start", {"Detach": False, "Tty": terminal})
             try:
-                state = await self._begun(made.id)
+                state = await self._begun(exec_id)
                 if not state.pid:
                     raise failure("exec", container.id, await _words(connection), program="Docker")
             except BaseException:
                 connection.close()
                 raise
-        except BaseException:
-            self._table.delete(made.id)
+        except (DeadlineExceeded, Unavailable):
+            raise  # it may run yet: the record stays for the next start of ours
+        except PodwrightError:
+            self._table.delete(exec_id)
             raise
-        return ExecProcess(self, made.id, connection, identify(state.pid), terminal=terminal)
+        return ExecProcess(self, exec_id, connection, identify(state.pid), terminal=terminal)
 
     async def _begun(self, exec_id: str) -> ExecState:
         """Once there is a process, or it is known that there will be none."""
@@ -145,6 +160,17 @@ class ExecProcess:
         """Nobody is interested any more. Idempotent."""
         self.connection.close()
         self._execs.forget(self._id)
+
+
+async def _abandon(beginning: asyncio.Task[ExecProcess]) -> None:
+    try:
+        process = await beginning
+    except PodwrightError:
+        return
+    try:
+        await process.kill()
+    finally:
+        process.close()
 
 
 async def _words(connection: Hijacked) -> str:

@@ -24,7 +24,7 @@ from podwright.network.host_ports import table_name
 from tests.support import names
 
 # For tests of the `daemon` fixture that are asked of containerd's shim, too.
-WITH_SHIM = pytest.mark.parametrize("daemon", ["crun", "runc", "shim"], indirect=True)
+WITH_SHIM = pytest.mark.parametrize("daemon_runtime", ["crun", "runc", "shim"])
 HELLO = "localhost/podwright/hello:latest"
 START_TIMEOUT_S = 120.0  # an emulated processor takes 20 s
 

@@ -1,4 +1,4 @@
-"""A daemon with the busybox image, once with each runtime."""
+"""A daemon with the busybox image, once with each runtime: one that has served other tests before."""
 
 from __future__ import annotations
 
@@ -8,20 +8,53 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, serving
+from tests.support.daemon import Daemon
+from tests.support.lending import Lender
+from tests.support.user_namespaces import pass_through
+
+
+@pytest.fixture(scope="session")
+def _lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    def new_directory() -> Path:
+        directory = tmp_path_factory.mktemp("d")
+        pass_through(directory)
+        return directory
+
+    lender = Lender(new_directory)
+    yield lender
+    lender.close()
+
+
+@pytest.fixture(autouse=True)
+def _running_before(request: pytest.FixtureRequest, _lender: Lender) -> None:
+    """The daemon that a test borrows is there before what the test leaves is looked for."""
+    if "crun_daemon" in request.fixturenames:
+        _lender.lend("crun")
+    if "daemon_runtime" in request.fixturenames:
+        _lender.lend(request.getfixturevalue("daemon_runtime"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(_running_before: None, _nothing_left_behind: None) -> None:
+    """In this order."""
 
 
 @pytest.fixture(params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with serving(Daemon(tmp_path_factory.mktemp("d"), runtime=request.param)) as server:
-        yield server
+def daemon_runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def crun_daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(daemon_runtime: str, _lender: Lender) -> Iterator[Daemon]:
+    yield _lender.lend(daemon_runtime)
+    _lender.take_back(daemon_runtime)
+
+
+@pytest.fixture
+def crun_daemon(_lender: Lender) -> Iterator[Daemon]:
     """For tests in which the runtime plays no part."""
-    with serving(Daemon(tmp_path, runtime="crun")) as server:
-        yield server
+    yield _lender.lend("crun")
+    _lender.take_back("crun")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.support.remote import Terminal, argv, piped
 pytestmark = pytest.mark.root
 
 # Where the runtime plays no part.
-crun_only = pytest.mark.parametrize("daemon", ["crun"], indirect=True)
+crun_only = pytest.mark.parametrize("daemon_runtime", ["crun"])
 
 
 @pytest.fixture

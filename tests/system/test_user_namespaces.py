@@ -21,19 +21,10 @@ from tests.system.test_pods import code_of, details_of
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture(params=["crun", "runc"])
-def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    directory = tmp_path_factory.mktemp("d")
-    pass_through(directory)
+@pytest.fixture
+def daemon(daemon: Daemon) -> Iterator[Daemon]:
     null = os.stat("/dev/null")
-    server = Daemon(directory, runtime=request.param)
-    server.start()
-    try:
-        server.load_hello()
-        yield server
-    finally:
-        server.remove_everything()
-    assert server.leftovers() == []
+    yield daemon
     after = os.stat("/dev/null")
     assert (after.st_uid, after.st_gid, after.st_mode) == (null.st_uid, null.st_gid, null.st_mode), "the host's own"
 

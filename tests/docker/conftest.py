@@ -15,11 +15,15 @@ from tests.support.daemon import HELLO
 from tests.support.docker_daemon import DockerDaemon, serving_docker
 from tests.support.dockerd import Dockerd, running_dockerd
 from tests.support.registry import Registry, running_registry
+from tests.support.user_namespaces import pass_through
 
 
 @pytest.fixture(scope="session")
 def shared_dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
-    with running_dockerd(tmp_path_factory.getbasetemp() / "dockerd") as docker:
+    directory = tmp_path_factory.getbasetemp() / "dockerd"
+    directory.mkdir()
+    pass_through(directory)  # to gVisor's sentry, which is nobody
+    with running_dockerd(directory) as docker:
         docker.warm_up()
         yield docker
 
@@ -87,7 +91,13 @@ def shared_docker_daemon(shared_dockerd: Dockerd, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def daemon(shared_docker_daemon: DockerDaemon) -> Iterator[DockerDaemon]:
+def daemon_runtime() -> str:
+    """What the native backend's tests vary."""
+    return "runc"
+
+
+@pytest.fixture
+def daemon(daemon_runtime: str, shared_docker_daemon: DockerDaemon) -> Iterator[DockerDaemon]:
     """A daemon for all tests that don't end it; each leaves it without pods."""
     shared_docker_daemon.require_hello()
     yield shared_docker_daemon
@@ -126,4 +136,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_again(item: pytest.Item) -> bool:
     given = getattr(item, "callspec", None)
-    return given is not None and given.params.get("daemon", "runc") != "runc"
+    return given is not None and given.params.get("daemon_runtime", "runc") != "runc"

@@ -163,6 +163,19 @@ def test_handlers_are_dockers_runtimes(daemon: DockerDaemon) -> None:
     assert "runtime_handler" in details_of(refused)
 
 
+def test_gvisor_is_one_of_dockers_runtimes(daemon: DockerDaemon) -> None:
+    """A kernel of its own, the pod's address, logs, exec, and an end."""
+    pod = daemon.run_pod(handler="runsc")
+    container = daemon.run_container(pod, "sh", "-c", "dmesg | head -1; sleep 1000")
+    daemon.wait_log(container, "Starting gVisor")
+    assert daemon.in_engine(container)["HostConfig"]["Runtime"] == "runsc"
+    said = daemon.exec(container, "sh", "-c", "ip addr show eth0; exit 3")
+    assert f"inet {daemon.pod_status(pod).network.ip}/" in said.stdout.decode()
+    assert said.exit_code == 3
+    daemon.stop_container(container)
+    assert daemon.status(container).exit_code == 137
+
+
 def test_what_docker_cant_do_is_refused_by_its_field(daemon: DockerDaemon) -> None:
     pod = daemon.run_pod(host_network=True)
     ambient = pb.LinuxContainerSecurityContext()

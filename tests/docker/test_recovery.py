@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -108,3 +110,18 @@ def test_another_backends_pods_are_not_taken_over(own_daemon: DockerDaemon) -> N
         own_daemon.start()
     own_daemon.extra_environment["PODWRIGHT_BACKEND"] = "docker"
     own_daemon.start()
+
+
+def test_a_bad_record_is_set_aside_and_the_rest_serves(own_daemon: DockerDaemon) -> None:
+    """cri-dockerd takes away a pod's checkpoint that it can't read."""
+    pod = own_daemon.run_pod(host_network=True)
+    container = own_daemon.run_container(pod, "sleep", "1000")
+    own_daemon.stop()
+    with closing(sqlite3.connect(own_daemon.root / "state.db")) as database:
+        for table in ("sandboxes", "containers"):
+            database.execute(f"INSERT INTO {table} VALUES ('broken', '{{')")
+        database.commit()
+    own_daemon.start()
+    assert [item.id for item in own_daemon.pods()] == [pod]
+    assert own_daemon.status(container).state == pb.CONTAINER_RUNNING
+    assert own_daemon.log_tail().count("a bad record was set aside") == 2

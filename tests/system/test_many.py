@@ -59,7 +59,8 @@ def test_ten_thousand_containers(crun_daemon: Daemon) -> None:
     assert {item.id for item in crun_daemon.pods()} == {pod} | keys["sandboxes"]
     assert {item.id for item in crun_daemon.containers()} == {container} | keys["containers"]
     answers = list(crun_daemon.runtime.StreamContainers(pb.StreamContainersRequest()))
-    assert sorted(item.id for answer in answers for item in answer.containers) == sorted({container} | keys["containers"])
+    streamed = [item.id for answer in answers for item in answer.containers]
+    assert sorted(streamed) == sorted({container} | keys["containers"])
     assert sum(answer.ByteSize() for answer in answers) > KUBELET_LIMIT_BYTES
     assert max(answer.ByteSize() for answer in answers) < KUBELET_LIMIT_BYTES / 8
     last = f"{PODS - 1:064x}"

@@ -1,4 +1,4 @@
-"""A node on which ten thousand containers have been: lists are whole, streams come in pieces, and a start takes seconds.
+"""A node on which ten thousand containers have been: lists are whole, streams come in pieces, and a start is quick.
 
 The records are copies of one real pod's: running as many would take an hour.
 """

@@ -6,10 +6,10 @@ Dearer than statistics, and asked for by monitoring alone, some times a minute.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from podwright.cgroup.base import CgroupDriver, CgroupStats, CpuStats, MemoryStats
-from podwright.cgroup.details import CgroupDetails
+from podwright.cgroup.details import CgroupDetails, LimitsInForce
 from podwright.container.disk import DiskUsage
 from podwright.container.model import Container
 from podwright.container.stats import StatsReader
@@ -82,8 +82,10 @@ class MetricsReader:
             devices={(io.major, io.minor): device_name(io.major, io.minor) for io in details.io},
         )
 
-    async def count_disks(self, containers: Sequence[Container]) -> None:
-        """New containers are waited for, a moment for all together, so that their metrics come whole."""
+    async def prepare(self, containers: Sequence[Container]) -> None:
+        """Before `complete`: ask for what no cgroup tells, and count the disks of new containers. Both are waited for,
+        a moment for all together, so that their metrics come whole."""
+        await self._stats.look(containers)
         await self._stats.disk.count_new([each.id for each in containers], timeout_s=_FIRST_COUNT_WAIT_S)
 
     def complete(
@@ -91,7 +93,19 @@ class MetricsReader:
     ) -> list[ContainerMetrics]:
         """With the disk usage; without what has ended meanwhile."""
         return [
-            ContainerMetrics(container, reading, self._stats.disk.latest(container.id))
+            ContainerMetrics(container, self._of_its_kernel(container, reading), self._stats.disk.latest(container.id))
             for container, reading in zip(containers, readings, strict=True)
             if reading is not None and container.running
         ]
+
+    def _of_its_kernel(self, container: Container, reading: KernelMetrics) -> KernelMetrics:
+        """With a kernel of its own, the container's processes and limits are not in the host's cgroups."""
+        told = self._stats.told_elsewhere(container)
+        if told is None:
+            return reading
+        wanted = container.resources
+        limits = LimitsInForce(
+            cpu_shares=wanted.cpu_shares, cpu_period_us=wanted.cpu_period, cpu_quota_us=max(wanted.cpu_quota, 0),
+            memory_bytes=wanted.memory_limit_in_bytes,
+        )  # fmt: skip
+        return replace(reading, cgroup=told.stats, details=replace(reading.details, limits=limits, cpu=told.cpu))

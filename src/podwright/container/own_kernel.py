@@ -15,6 +15,7 @@ from podwright.base.errors import PodwrightError
 from podwright.base.log import get_logger
 from podwright.base.tasks import Tasks
 from podwright.cgroup.base import CgroupStats, CpuStats, MemoryStats
+from podwright.cgroup.details import CpuTimes
 from podwright.container.collaborators import Collaborators
 from podwright.container.model import Container
 from podwright.runtime.base import Usage
@@ -26,10 +27,18 @@ _PATIENCE_S = 1.0
 _AT_A_TIME = 2
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a runtime told of one container."""
+
+    stats: CgroupStats
+    cpu: CpuTimes
+
+
 @dataclass
 class _Asked:
     due: float = float("-inf")
-    answer: CgroupStats | None = None
+    answer: Told | None = None
     asking: asyncio.Task[None] | None = None
 
 
@@ -73,7 +82,12 @@ class OwnKernelUsage:
         if usage is None:
             return
         memory = self._memory(container, usage)
-        asked.answer = CgroupStats(time.time_ns(), cpu=CpuStats(usage.cpu_ns), memory=memory)
+        asked.answer = Told(
+            CgroupStats(time.time_ns(), cpu=CpuStats(usage.cpu_ns), memory=memory),
+            CpuTimes(
+                usage.cpu_user_ns, usage.cpu_system_ns, usage.periods, usage.throttled_periods, usage.throttled_ns
+            ),
+        )
 
     def _memory(self, container: Container, usage: Usage) -> MemoryStats | None:
         """Where the kernel counts that of all containers together: of several, nobody knows whose it is."""
@@ -86,7 +100,7 @@ class OwnKernelUsage:
             limit_bytes=usage.memory_limit_bytes or 0,
         )  # fmt: skip
 
-    def latest(self, container_id: str) -> CgroupStats | None:
+    def latest(self, container_id: str) -> Told | None:
         """What was told last; None for what has no kernel of its own."""
         asked = self._asked.get(container_id)
         return asked.answer if asked else None

@@ -12,7 +12,7 @@ from podwright.cgroup.base import CgroupDriver, CgroupStats, CpuStats, MemorySta
 from podwright.cgroup.rates import CpuRates
 from podwright.container.disk import DiskUsage, WritableLayers
 from podwright.container.model import Container
-from podwright.container.own_kernel import OwnKernelUsage
+from podwright.container.own_kernel import OwnKernelUsage, Told
 from podwright.snapshot.base import Usage
 
 
@@ -76,12 +76,13 @@ class StatsReader:
     def complete(self, containers: Sequence[Container], usages: Sequence[CgroupStats | None]) -> list[ContainerStats]:
         """Counters with what is remembered; those of containers that have ended meanwhile are no use to anybody."""
         return [
-            self._complete(container, self._counted_elsewhere(container) or usage)
+            self._complete(container, told.stats if (told := self.told_elsewhere(container)) else usage)
             for container, usage in zip(containers, usages, strict=True)
             if usage is not None and container.running
         ]
 
-    def _counted_elsewhere(self, container: Container) -> CgroupStats | None:
+    def told_elsewhere(self, container: Container) -> Told | None:
+        """After `look`: what a kernel of the container's own counts; None where that is the host's."""
         return None if self._elsewhere is None else self._elsewhere.latest(container.id)
 
     def _complete(self, container: Container, usage: CgroupStats) -> ContainerStats:

@@ -102,12 +102,18 @@ class Usage:
     """What a kernel of a pod's own counts: nanoseconds of a container, and its bytes.
 
     `memory_limit_bytes` 0: no limit; None: the kernel counts the memory of all containers of the pod together.
+    `periods` and the like: of the CPU quota, 0 where the kernel has none.
     """
 
     cpu_ns: int
     memory_bytes: int
     inactive_file_bytes: int = 0
     memory_limit_bytes: int | None = None
+    cpu_user_ns: int = 0
+    cpu_system_ns: int = 0
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled_ns: int = 0
 
 
 @dataclass(frozen=True)

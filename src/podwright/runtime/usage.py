@@ -16,10 +16,19 @@ from podwright.runtime.base import RuntimeFailed, Usage
 
 class _CpuUsage(msgspec.Struct):
     total: int = 0
+    kernel: int = 0
+    user: int = 0
+
+
+class _Throttling(msgspec.Struct, rename="camel"):
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled_time: int = 0
 
 
 class _Cpu(msgspec.Struct):
     usage: _CpuUsage = msgspec.field(default_factory=_CpuUsage)
+    throttling: _Throttling = msgspec.field(default_factory=_Throttling)
 
 
 class _MemoryEntry(msgspec.Struct):
@@ -52,8 +61,10 @@ async def read_usage(runtime: Sequence[str], container_id: str, *, timeout_s: fl
         raise RuntimeFailed(
             "events", container_id, f"its answer can't be read: {error}", program=Path(runtime[0]).name
         ) from error
-    memory = data.memory
+    memory, cpu, throttling = data.memory, data.cpu.usage, data.cpu.throttling
     return Usage(
-        cpu_ns=data.cpu.usage.total, memory_bytes=memory.usage.usage,
+        cpu_ns=cpu.total, memory_bytes=memory.usage.usage,
         inactive_file_bytes=memory.raw.get("inactive_file", 0), memory_limit_bytes=memory.usage.limit,
+        cpu_user_ns=cpu.user, cpu_system_ns=cpu.kernel, periods=throttling.periods,
+        throttled_periods=throttling.throttled_periods, throttled_ns=throttling.throttled_time,
     )  # fmt: skip

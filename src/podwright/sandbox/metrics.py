@@ -37,7 +37,7 @@ class PodMetricsReader:
         if not ready:
             return []
         running = [[c for c in self._containers.of_sandbox(sandbox.id) if c.running] for sandbox in ready]
-        await self._metrics.count_disks(list(chain.from_iterable(running)))
+        await self._metrics.prepare(list(chain.from_iterable(running)))
         readings = await in_own_thread(partial(self._read_all, ready, running), name="pod metrics")
         return [
             PodMetrics(

@@ -28,6 +28,8 @@ def test_the_pods_namespaces_are_joined() -> None:
 
 def test_the_hosts_are_those_that_are_not_named() -> None:
     assert plan(pb.NODE, paths={}) == {"mount": ""}
+    with pytest.raises(FailedPrecondition, match="has a kernel of its own: the host's PIDs can't be had"):
+        plan(pb.NODE, paths={"pid": ""})
 
 
 def test_pid_of_the_pod() -> None:

@@ -101,7 +101,8 @@ def _qemu(made: Guest, directory: Path) -> Iterator[tuple[socket.socket, int]]:
         console, its_console = socket.socketpair()
         opened = [os.open(path, os.O_RDONLY) for path in (made.kernel, made.initrd)]
         hardware = qemu.Hardware(
-            "tcg", _MEMORY_BYTES, 1, opened[0], opened[1], its_agent.fileno(), its_console.fileno(), share.fileno()
+            qemu.MICROVM, "tcg", _MEMORY_BYTES, 1, opened[0], opened[1], its_agent.fileno(), its_console.fileno(),
+            share.fileno(),
         )  # fmt: skip
         machine = subprocess.Popen(
             [programs.find("qemu-system-x86_64"), *qemu.arguments(hardware)], pass_fds=hardware.descriptors()

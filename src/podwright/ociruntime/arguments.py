@@ -23,7 +23,10 @@ class Syntax(NamedTuple):
 
 
 GLOBAL = Syntax(
-    values="root log log-format rootless criu", switches="debug systemd-cgroup version|v help|h", most=1000, least=0
+    values="root log log-format rootless criu config",
+    switches="debug systemd-cgroup version|v help|h",
+    most=1000,
+    least=0,
 )
 _PROCESS = (
     "console-socket process|p pid-file cwd env|e user|u additional-gids|g process-label apparmor cap|c preserve-fds"

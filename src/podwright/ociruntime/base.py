@@ -20,12 +20,14 @@ from podwright.ociruntime.stats import Stats
 
 
 class Call(NamedTuple):
-    """What the global options say. `systemd_cgroup`: cgroupsPath is SLICE:PREFIX:NAME."""
+    """What the global options say. `systemd_cgroup`: cgroupsPath is SLICE:PREFIX:NAME; `config`: another file with the
+    program's settings than the usual one, for those that have any."""
 
     root: Path
     report: Report
     systemd_cgroup: bool
     debug: bool
+    config: Path | None = None
 
     @property
     def containers(self) -> Containers:
@@ -139,10 +141,12 @@ class Program(Protocol):
 
 class Identity(NamedTuple):
     """Who the program is. `root` is where it keeps its state unless told otherwise. `make` gives the `Program` for a
-    call; `verbs` are further ones of its own, called with the words behind them, that return an exit code."""
+    call; `verbs` are further ones of its own, called with the words behind them, that return an exit code;
+    `has_settings`: it takes --config."""
 
     name: str
     version: str
     root: Path
     make: Callable[[Call], Program]
     verbs: Mapping[str, Callable[[Call, Sequence[str]], int]] = {}
+    has_settings: bool = False

@@ -65,9 +65,13 @@ def _run(identity: Identity, report: Report, options: Arguments) -> int:
         raise Unimplemented(f"{identity.name} has no {verb}")
     if verb not in _VERBS and verb not in identity.verbs:
         raise InvalidArgument(f"unknown command {verb!r}; there are: {', '.join((*_VERBS, *identity.verbs))}")
+    config = options.value("config")
+    if config and not identity.has_settings:
+        raise InvalidArgument(f"{identity.name} has no settings", field="--config")
     call = Call(
         Path(options.value("root") or identity.root).absolute(), report,
         systemd_cgroup=options.on("systemd-cgroup"), debug=options.on("debug"),
+        config=Path(config).absolute() if config else None,
     )  # fmt: skip
     if verb in identity.verbs:
         return identity.verbs[verb](call, words)
@@ -79,7 +83,8 @@ def _run(identity: Identity, report: Report, options: Arguments) -> int:
 
 
 def _usage(identity: Identity) -> str:
-    lines = [f"Usage: {identity.name} [--root DIR] [--log FILE] [--log-format text|json] [--debug] VERB …", ""]
+    config = " [--config FILE]" if identity.has_settings else ""
+    lines = [f"Usage: {identity.name} [--root DIR]{config} [--log FILE] [--log-format text|json] [--debug] VERB …", ""]
     for verb in _VERBS:
         syntax = SYNTAX[verb]
         options = [

@@ -20,7 +20,7 @@ _MISSES_ROOT = b"Kernel panic"
 _DEADLINE_S = 10.0
 
 
-def works(qemu: Path, kernel: Path, cache: Path) -> bool:
+def works(qemu: Path, kernel: Path, machine: str, cache: Path) -> bool:
     """`cache`: the file that keeps the answer."""
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return False
@@ -31,17 +31,17 @@ def works(qemu: Path, kernel: Path, cache: Path) -> bool:
             return answer == "yes"
     except OSError:
         pass  # not asked yet
-    found = asyncio.run(runs(qemu, kernel, "kvm", deadline_s=_DEADLINE_S))
+    found = asyncio.run(runs(qemu, kernel, machine, "kvm", deadline_s=_DEADLINE_S))
     write_plain(cache, f"{key} {'yes' if found else 'no'}".encode())
     return found
 
 
-async def runs(qemu: Path, kernel: Path, accelerator: str, *, deadline_s: float) -> bool:
+async def runs(qemu: Path, kernel: Path, machine: str, accelerator: str, *, deadline_s: float) -> bool:
     """Whether the kernel gets to where it wants its file system."""
     processor = "host" if accelerator == "kvm" else "max"
     argv = [
         str(qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
-        "-M", f"microvm,accel={accelerator}", "-cpu", processor, "-m", "256", "-kernel", str(kernel),
+        "-M", f"{machine},accel={accelerator}", "-cpu", processor, "-m", "256", "-kernel", str(kernel),
         "-append", "console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2000000",
     ]  # fmt: skip
     try:

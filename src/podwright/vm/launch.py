@@ -20,7 +20,7 @@ from podwright.linux.pidfd import identify
 from podwright.linux.process import find_program
 from podwright.ociruntime.base import Call, CreateRequest, ExecRequest
 from podwright.ociruntime.record import Container
-from podwright.vm import carrier, control, crossing, host_cgroups, keeper, kvm, size
+from podwright.vm import board, carrier, control, crossing, host_cgroups, keeper, kvm, size
 from podwright.vm.build_guest import GuestSettings, guest
 from podwright.vm.ending import KEEPER_PID
 from podwright.vm.keeper import CONTROL, First
@@ -73,15 +73,18 @@ def plan_of(call: Call, container: Container, settings: Settings, directory: Pat
             kernel_modules=Path(settings.kernel_modules) if settings.kernel_modules else None,
         )
     )  # fmt: skip
+    machine = board.choose(settings.machine, qemu, Path(settings.guest_directory, "board"))
     accelerator = settings.accelerator
     if accelerator == "auto":
         cache = Path(settings.guest_directory, "kvm")
-        accelerator = "kvm" if kvm.works(qemu, made.kernel, cache) else "tcg"
+        accelerator = "kvm" if kvm.works(qemu, made.kernel, machine, cache) else "tcg"
     return Plan(
-        directory=directory, qemu=qemu, kernel=made.kernel, initrd=made.initrd, accelerator=accelerator,
+        directory=directory, qemu=qemu, kernel=made.kernel, initrd=made.initrd,
+        machine=machine, accelerator=accelerator,
         memory_bytes=size.memory_bytes(settings, annotations, spec.linux.resources),
         cpus=size.cpus(settings, annotations, spec.linux.resources, of_host=len(os.sched_getaffinity(0))),
         netns=crossing.netns_of(spec), hostname=spec.hostname, boot_timeout_s=settings.boot_timeout_s,
+        agent_timeout_s=settings.agent_timeout_s,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from podwright.vm.programs import Program, Tail
 from podwright.vm.share import Share
 from podwright.vm.tap import open_taps, redirect, stop_redirecting
 
-_PING_S, _SILENCE_S = 5.0, 60.0
+_PING_S = 5.0
 _SHUTDOWN_S, _POWER_OFF_S, _LAST_S = 10.0, 5.0, 0.5
 
 
@@ -41,12 +41,14 @@ class Plan:
     qemu: Path
     kernel: Path
     initrd: Path
+    machine: str
     accelerator: str
     memory_bytes: int
     cpus: int
     netns: Path | None
     hostname: str
     boot_timeout_s: float
+    agent_timeout_s: float
 
 
 class Machine:
@@ -112,7 +114,7 @@ class Machine:
         kernel, initrd = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (plan.kernel, plan.initrd))
         nics = [qemu.Nic(tap, i.mac, i.mtu) for tap, i in zip(taps, self.network.interfaces, strict=True)]
         hardware = qemu.Hardware(
-            plan.accelerator, plan.memory_bytes, plan.cpus, kernel, initrd,
+            plan.machine, plan.accelerator, plan.memory_bytes, plan.cpus, kernel, initrd,
             its_agent.fileno(), its_console.fileno(), files.fileno(), nics,
         )  # fmt: skip
         argv = jail.jailed(
@@ -129,14 +131,15 @@ class Machine:
         return agent, console
 
     async def _ping(self) -> None:
+        silence_s = self._plan.agent_timeout_s
         while True:
-            await asyncio.sleep(_PING_S)
+            await asyncio.sleep(min(_PING_S, silence_s))
             try:
-                await self.agent.request({"verb": "ping"}, timeout_s=_SILENCE_S)
+                await self.agent.request({"verb": "ping"}, timeout_s=silence_s)
             except Unavailable:
                 return
             except PodwrightError:
-                self._kill(f"its agent was silent for {_SILENCE_S:g} s")
+                self._kill(f"its agent was silent for {silence_s:g} s")
                 return
 
     async def _guard_files(self) -> None:

@@ -94,7 +94,7 @@ class VmProgram:
         container.details[_MACHINE] = machine
         container.save()
         if machine == container.id:
-            return launch.boot(self._call, container, request, load())
+            return launch.boot(self._call, container, request, load(self._call.config))
         return launch.join(self._call, container, request, machine)
 
     def start(self, container: Container) -> None:
@@ -187,7 +187,7 @@ def _build_guest(call: Call, words: Sequence[str]) -> int:
 
     if words and list(words) != ["--force"]:
         raise InvalidArgument(f"build-guest takes --force, not {' '.join(words)}")
-    settings = load()
+    settings = load(call.config)
     made = guest(
         GuestSettings(
             directory=Path(settings.guest_directory), kernel=Path(settings.kernel) if settings.kernel else None,
@@ -199,7 +199,7 @@ def _build_guest(call: Call, words: Sequence[str]) -> int:
     return 0
 
 
-IDENTITY = Identity("podwright-vm", __version__, ROOT, VmProgram, {"build-guest": _build_guest})
+IDENTITY = Identity("podwright-vm", __version__, ROOT, VmProgram, {"build-guest": _build_guest}, has_settings=True)
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
-"""QEMU's command line for a machine, as pure functions: no PCI, no firmware to speak of, virtio devices alone.
+"""QEMU's command line for a machine, as pure functions: virtio devices alone.
 
+A microvm has no PCI and no firmware to speak of; a q35 has both, and is there in every QEMU for x86.
 qemu-system-x86_64(1); docs/system/i386/microvm.rst.
 """
 
@@ -11,6 +12,12 @@ from dataclasses import dataclass
 from podwright.wire.guest_frames import PORT_NAME
 
 SHARE_TAG = "podwright"
+MICROVM, Q35 = "microvm", "q35"
+_BUS = {MICROVM: "device", Q35: "pci"}
+_BOARD = {
+    MICROVM: "memory-backend=memory,pit=off,pic=off,rtc=on,isa-serial=off",
+    Q35: "memory-backend=memory,smbus=off,sata=off,usb=off,vmport=off",
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,10 @@ class Nic:
 class Hardware:
     """A machine to start. Descriptors are QEMU's own: of connected sockets, and of files opened for reading.
 
-    `agent`: the agent's stream; `console`: what the kernel says; `share`: virtiofsd's.
+    `machine`: MICROVM or Q35; `agent`: the agent's stream; `console`: what the kernel says; `share`: virtiofsd's.
     """
 
+    machine: str
     accelerator: str
     memory_bytes: int
     cpus: int
@@ -46,28 +54,30 @@ class Hardware:
 
 def arguments(hardware: Hardware) -> list[str]:
     """What follows the program's name."""
+    bus = _BUS[hardware.machine]
     words = [
         "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-        "-M", f"microvm,accel={hardware.accelerator},memory-backend=memory,pit=off,pic=off,rtc=on,isa-serial=off",
+        "-M", f"{hardware.machine},accel={hardware.accelerator},{_BOARD[hardware.machine]}",
         "-cpu", "host" if hardware.accelerator == "kvm" else "max",
         "-smp", str(hardware.cpus), "-m", f"{hardware.memory_bytes}B",
         "-object", f"memory-backend-memfd,id=memory,size={hardware.memory_bytes},share=on",
         "-global", "virtio-mmio.force-legacy=false",
         "-kernel", f"/proc/self/fd/{hardware.kernel}", "-initrd", f"/proc/self/fd/{hardware.initrd}",
         "-append", kernel_command_line(hardware.accelerator),
-        "-object", "rng-builtin,id=random", "-device", "virtio-rng-device,rng=random",
-        "-device", "virtio-balloon-device,free-page-reporting=on",
-        "-device", "virtio-serial-device",
+        "-object", "rng-builtin,id=random", "-device", f"virtio-rng-{bus},rng=random",
+        "-device", f"virtio-balloon-{bus},free-page-reporting=on",
+        "-device", f"virtio-serial-{bus}",
         "-chardev", f"socket,id=console,fd={hardware.console}", "-device", "virtconsole,chardev=console",
         "-chardev", f"socket,id=agent,fd={hardware.agent}",
         "-device", f"virtserialport,chardev=agent,name={PORT_NAME}",
         "-chardev", f"socket,id=share,fd={hardware.share}",
-        "-device", f"vhost-user-fs-device,chardev=share,tag={SHARE_TAG}",
+        "-device", f"vhost-user-fs-{bus},chardev=share,tag={SHARE_TAG}",
     ]  # fmt: skip
+    no_rom = ",romfile=" if hardware.machine == Q35 else ""  # nobody boots from the network
     for number, nic in enumerate(hardware.nics):
         words += ["-netdev", f"tap,id=net{number},fd={nic.tap}"]
-        words += ["-device", f"virtio-net-device,netdev=net{number},mac={nic.mac},host_mtu={nic.mtu}"]
+        words += ["-device", f"virtio-net-{bus},netdev=net{number},mac={nic.mac},host_mtu={nic.mtu}{no_rom}"]
     return words
 
 

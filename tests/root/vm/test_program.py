@@ -31,11 +31,13 @@ class Runtime:
     def __init__(self, directory: Path) -> None:
         self.directory, self.state = directory, directory / "state"
         self.cgroup = names.cgroup()
+        self.settings = directory / "vm.toml"
+        self.settings.write_text("")
         self._rootfs = directory / "rootfs"
         busybox_rootfs(self._rootfs)
 
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        argv: list[str | Path] = [PROGRAM, "--root", self.state, *words]
+        argv: list[str | Path] = [PROGRAM, "--root", self.state, "--config", self.settings, *words]
         return subprocess.run(argv, capture_output=True, timeout=TIMEOUT_S, check=False, **options)
 
     def bundle(self, name: str, command: str, annotations: dict[str, str]) -> Path:
@@ -59,7 +61,7 @@ class Runtime:
         bundle = self.bundle(name, command, annotations)
         with (bundle / "output").open("wb") as output:
             options: list[str | Path] = ["--bundle", bundle, "--pid-file", bundle / "pid"]
-            argv = [str(PROGRAM), "--root", self.state, "create", *options, name]
+            argv = [str(PROGRAM), "--root", self.state, "--config", self.settings, "create", *options, name]
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def run(self, name: str, command: str, annotations: dict[str, str]) -> int:
@@ -128,3 +130,36 @@ def test_one_machine(runtime: Runtime) -> None:
     late = runtime.create("late", "true", CONTAINER)
     assert late.wait(TIMEOUT_S) == 1
     assert "the virtual machine does not run" in runtime.output("late")
+
+
+def child(pid: int, word: bytes) -> int:
+    """The pid of a child that has `word` in its command line."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next(int(each) for each in children if word in Path(f"/proc/{each}/cmdline").read_bytes())
+
+
+def why_it_ended(runtime: Runtime, name: str) -> str:
+    until(lambda: runtime.status(name) == "stopped")
+    end = json.loads((runtime.state / name / "end.json").read_bytes())
+    assert end["code"] == 137
+    return str(end["lost"])
+
+
+def test_a_machine_with_pci_whose_agent_falls_silent(runtime: Runtime) -> None:
+    """The same pod on the other board. When nobody answers any more, the containers end, with the reason."""
+    runtime.settings.write_text('machine = "q35"\nagent_timeout_s = 1.5\n')
+    keeper = runtime.run("pod", "sleep 1000", SANDBOX)
+    runtime.run("one", "wc -l < /proc/bus/pci/devices; sleep 1000", CONTAINER)
+    until(lambda: runtime.output("one").strip())
+    assert int(runtime.output("one")) > 5
+    machine = child(keeper, b"-kernel")
+    os.kill(machine, signal.SIGSTOP)
+    assert why_it_ended(runtime, "one") == why_it_ended(runtime, "pod")
+    assert "the pod's virtual machine has ended: its agent was silent for 1.5 s" in why_it_ended(runtime, "pod")
+    assert not Path(f"/proc/{machine}/exe").exists()
+
+
+def test_a_machine_without_its_files_ends(runtime: Runtime) -> None:
+    keeper = runtime.run("pod", "sleep 1000", SANDBOX)
+    os.kill(child(keeper, b"virtiofsd"), signal.SIGKILL)
+    assert "virtiofsd, which has its files, is gone" in why_it_ended(runtime, "pod")

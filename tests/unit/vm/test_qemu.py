@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from podwright.vm import jail, qemu
 
 
-def hardware(accelerator: str) -> qemu.Hardware:
+def hardware(accelerator: str, machine: str = qemu.MICROVM) -> qemu.Hardware:
     return qemu.Hardware(
-        accelerator, 512 << 20, 2, kernel=10, initrd=11, agent=12, console=13, share=14,
+        machine, accelerator, 512 << 20, 2, kernel=10, initrd=11, agent=12, console=13, share=14,
         nics=[qemu.Nic(15, "02:00:00:00:00:01", 1450)],
     )  # fmt: skip
 
@@ -20,6 +22,14 @@ def test_all_comes_by_descriptors() -> None:
     assert paths == ["/proc/self/fd/10", "/proc/self/fd/11"]
     assert words[words.index("-sandbox") + 1].startswith("on,")
     assert "virtio-net-device,netdev=net0,mac=02:00:00:00:00:01,host_mtu=1450" in words
+
+
+def test_a_board_with_pci_has_the_same_devices_there() -> None:
+    words = qemu.arguments(hardware("tcg", qemu.Q35))
+    devices = [word.partition(",")[0] for before, word in pairwise(words) if before == "-device"]
+    assert [name for name in devices if name.startswith(("virtio-", "vhost-"))] == [
+        "virtio-rng-pci", "virtio-balloon-pci", "virtio-serial-pci", "vhost-user-fs-pci", "virtio-net-pci",
+    ]  # fmt: skip
 
 
 def test_only_emulated_clocks_are_told_their_frequency() -> None:

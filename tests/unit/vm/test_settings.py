@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from podwright.base.errors import InvalidArgument
+from podwright.vm import settings
 from podwright.vm.settings import Settings, load
 
 
-def test_none_is_needed(tmp_path: Path) -> None:
-    assert load(tmp_path / "none") == Settings()
+def test_none_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "FILE", tmp_path / "none")
+    assert load() == Settings()
+    with pytest.raises(InvalidArgument, match="none can't be read"):
+        load(tmp_path / "none")
 
 
 def test_what_is_set(tmp_path: Path) -> None:
@@ -26,6 +30,8 @@ def test_what_is_set(tmp_path: Path) -> None:
         ("memory = 3", "there is no setting 'memory'; there are: accelerator"),
         ('memory_mib = "much"', "memory_mib"),
         ('accelerator = "xen"', "accelerator is auto, kvm or tcg"),
+        ('machine = "pc"', "machine is auto, microvm or q35, not 'pc'"),
+        ("agent_timeout_s = 0.0", "agent_timeout_s has to be more than 0"),
         ("[", "can't be read"),
     ],
 )

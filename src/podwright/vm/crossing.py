@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from podwright.base.errors import FailedPrecondition, InvalidArgument
+from podwright.linux.mounts import mounts_under
 from podwright.linux.paths import make_directories_in_root, open_in_root
 from podwright.oci.runtime_spec import Mount, Spec
 from podwright.security.seccomp_filter import compiled
@@ -69,15 +70,16 @@ def open_trees(spec: Spec, bundle: Path, rootfs: Path, open_mount: OpenMount) ->
         _make_mount_points(spec, bundle, rootfs)
     try:
         trees[ROOT] = open_mount(
-            os.fspath(rootfs), recursive=True, read_only=spec.root.readonly, follows_host=False, field="root.path"
-        )
+            os.fspath(rootfs), recursive=True, read_only=spec.root.readonly, read_only_below=spec.root.readonly,
+            follows_host=False, field="root.path",
+        )  # fmt: skip
         for number, mount in enumerate(spec.mounts):
             if is_bind(mount):
                 options = set(mount.options)
                 trees[str(number)] = open_mount(
                     os.fspath(bundle / mount.source), recursive="bind" not in options or "rbind" in options,
-                    read_only="ro" in options or "rro" in options, follows_host=bool({"slave", "rslave"} & options),
-                    field=f"mounts[{number}].source",
+                    read_only="ro" in options or "rro" in options, read_only_below="rro" in options,
+                    follows_host=bool({"slave", "rslave"} & options), field=f"mounts[{number}].source",
                 )  # fmt: skip
     except BaseException:
         for tree in trees.values():
@@ -126,6 +128,8 @@ def document(
     for number, (mount, found) in enumerate(zip(spec.mounts, configuration.get("mounts", []), strict=True)):
         if is_bind(mount):
             found = {**found, "source": f"share:{container_id}/{number}"}
+            if _is_writable_below(mount):
+                found["options"] = [option for option in mount.options if option != "ro"]
         elif mount.destination.rstrip("/") == _SHM and Path(mount.source).is_dir():
             found = {**found, "options": [*_plain(mount.options), f"size={_size_of(mount.source)}"]}
         mounts.append(found)
@@ -144,6 +148,16 @@ def document(
     root = {"readonly": spec.root.readonly}
     there = {**kept, "annotations": annotations, "root": root, "mounts": mounts, "linux": linux}
     return {"rootfs": f"share:{container_id}/{ROOT}", "spec": there}
+
+
+def _is_writable_below(mount: Mount) -> bool:
+    """Read-only, but for what is mounted below it on the host. To the machine that is one file system, and read-only
+    would hold for all of it: so it is left to the host, which enforces it in any case."""
+    if "ro" not in mount.options or "rro" in mount.options:
+        return False
+    return "rbind" in mount.options and any(
+        found.target != mount.source.rstrip("/") for found in mounts_under(Path(mount.source))
+    )
 
 
 def _compiled_seccomp(profile: dict[str, Any]) -> str:

@@ -24,11 +24,14 @@ _KINDS = {
 }
 
 
-def open_mount(path: str, *, recursive: bool, read_only: bool, follows_host: bool, field: str) -> int:
+def open_mount(
+    path: str, *, recursive: bool, read_only: bool, read_only_below: bool, follows_host: bool, field: str
+) -> int:
     """A detached copy of what is mounted at `path`, to be sent to the keeper; the caller closes it.
 
-    `follows_host`: mounts that the host makes below it later appear there, too. `field` is for messages. Raises
-    InvalidArgument (nothing there), FailedPrecondition (can't cross into a machine).
+    `read_only_below`: what is mounted below it is read-only, too. `follows_host`: mounts that the host makes below it
+    later appear there, too. `field` is for messages. Raises InvalidArgument (nothing there), FailedPrecondition (can't
+    cross into a machine).
     """
     deep = sys.AT_RECURSIVE if recursive else 0
     try:
@@ -41,9 +44,11 @@ def open_mount(path: str, *, recursive: bool, read_only: bool, follows_host: boo
     try:
         sys.mount_setattr(
             tree, "", sys.AT_EMPTY_PATH | deep,
-            attr_set=sys.MOUNT_ATTR_RDONLY if read_only else 0,
+            attr_set=sys.MOUNT_ATTR_RDONLY if read_only_below else 0,
             propagation=sys.MS_SLAVE if follows_host else sys.MS_PRIVATE,
         )  # fmt: skip
+        if read_only:
+            sys.mount_setattr(tree, "", sys.AT_EMPTY_PATH, attr_set=sys.MOUNT_ATTR_RDONLY)
     except BaseException:
         os.close(tree)
         raise

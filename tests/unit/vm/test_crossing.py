@@ -79,17 +79,17 @@ def test_files_get_their_way(tmp_path: Path) -> None:
         {"destination": "/dev/shm", "type": "bind", "source": str(tmp_path), "options": ["rbind", "size=1"]},
     ]
     spec = spec_of(document)
-    asked: list[tuple[str, bool, bool]] = []
+    asked: list[tuple[str, bool, bool, bool]] = []
 
-    def open_mount(path: str, *, recursive: bool, read_only: bool, follows_host: bool, field: str) -> int:
-        asked.append((path, recursive, read_only))
+    def open_mount(path: str, *, recursive: bool, read_only: bool, read_only_below: bool, **_: object) -> int:
+        asked.append((path, recursive, read_only, read_only_below))
         return os.open(os.devnull, os.O_RDONLY)
 
     trees = crossing.open_trees(spec, Path("/bundle"), Path("/bundle/rootfs"), open_mount)
     for tree in trees.values():
         os.close(tree)
     assert list(trees) == ["rootfs", "1"]
-    assert asked == [("/bundle/rootfs", True, True), ("/bundle/volume", True, True)]
+    assert asked == [("/bundle/rootfs", True, True, True), ("/bundle/volume", True, True, False)]
 
     made = crossing.document("c", document, spec, lambda _: "")
     assert made["rootfs"] == "share:c/rootfs"

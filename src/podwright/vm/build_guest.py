@@ -18,13 +18,20 @@ from pathlib import Path
 from podwright import __version__
 from podwright.base.files import write_atomic
 from podwright.vm.cpio import archive
-from podwright.vm.guest_files import guest_files
+from podwright.vm.guest_files import guest_files, modules_for_later
 from podwright.vm.guest_kernel import Kernel, find_kernel, module_content
 
 REQUIRED_MODULES = ["virtio_mmio", "virtio_console", "virtiofs", "virtio_net"]
 OPTIONAL_MODULES = ["virtio_balloon", "virtio_rng", "virtio_pci"]
+# For what containers with the capabilities do: networks of their own, firewall rules, root file systems.
+LATER_MODULES = [
+    "bridge", "br_netfilter", "veth", "dummy", "macvlan", "ipvlan", "vxlan", "tun", "overlay", "nf_tables",
+    "nft_compat", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_reject_inet", "nft_log", "ip_tables",
+    "iptable_filter", "iptable_nat", "ip6_tables", "ip6table_filter", "ip6table_nat", "xt_MASQUERADE", "xt_nat",
+    "xt_conntrack", "xt_addrtype", "xt_comment", "xt_mark", "xt_tcpudp",
+]  # fmt: skip
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def guest(settings: GuestSettings, *, force: bool = False) -> Guest:
 def _build(settings: GuestSettings, kernel: Kernel, python: Path, made: Guest) -> None:
     order = kernel.load_order([*REQUIRED_MODULES, *settings.modules], OPTIONAL_MODULES)
     modules = {f"{at:02}-{path.name.split('.')[0]}.ko": module_content(path) for at, path in enumerate(order)}
-    entries = asyncio.run(guest_files(python, modules))
+    entries = asyncio.run(guest_files(python, modules)) | modules_for_later(kernel.later(LATER_MODULES))
     write_atomic(made.kernel, kernel.image.read_bytes(), mode=0o644)
     write_atomic(made.initrd, archive(entries), mode=0o644)  # last: it is what says that both are there
 

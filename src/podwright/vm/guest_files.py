@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from podwright.base.errors import InvalidArgument, NotFound
+from podwright.guest.modprobe import INDEX, LATER
 from podwright.linux.process import ProcessFailed, run
 from podwright.vm.cpio import Entry
+from podwright.vm.guest_kernel import module_content
 
 AGENT = "podwright.guest.init"
+MODPROBE = "podwright.guest.modprobe"
 _AGENT_ROOT = "/agent"
 _LIBRARIES = "/lib"
 # Loaded by name when they are needed, so that importing the agent doesn't show them.
@@ -30,7 +34,7 @@ paths = {name: getattr(module, "__file__", None) for name, module in sys.modules
 frozen = [n for n, m in sys.modules.items() if getattr(getattr(m, "__spec__", None), "origin", "") == "frozen"]
 print(json.dumps({"modules": paths, "path": sys.path[1:], "prefix": sys.prefix}))
 """
-_INIT = """#!{python} -ISB
+_PROGRAM = """#!{python} -ISB
 import sys
 sys.path.insert(0, {root!r})
 from {agent} import main
@@ -47,8 +51,9 @@ async def guest_files(python: Path, modules: dict[str, bytes]) -> dict[str, Entr
         raise NotFound(f"{python} is missing, which virtual machines need: install python3-minimal")
     interpreter = python.resolve()
     entries = {f"/modules/{name}": Entry(content) for name, content in modules.items()}
-    init = _INIT.format(python=interpreter, root=_AGENT_ROOT, agent=AGENT)
-    entries["/init"] = Entry(init.encode(), executable=True)
+    for path, agent in (("/init", AGENT), ("/sbin/modprobe", MODPROBE)):
+        program = _PROGRAM.format(python=interpreter, root=_AGENT_ROOT, agent=agent)
+        entries[path] = Entry(program.encode(), executable=True)
     python_files = await _python_modules(interpreter)
     entries |= python_files
     entries[str(interpreter)] = Entry(interpreter.read_bytes(), executable=True)
@@ -56,10 +61,22 @@ async def guest_files(python: Path, modules: dict[str, bytes]) -> dict[str, Entr
     return entries | await _libraries(programs)
 
 
+def modules_for_later(files: Mapping[str, Sequence[Path]]) -> dict[str, Entry]:
+    """For `podwright.guest.modprobe`, with its index. `files`: of each name, in the order in which they are loaded."""
+    paths = {path for order in files.values() for path in order}
+    lines = [" ".join([name, *(_plain_name(path) for path in order)]) for name, order in sorted(files.items())]
+    entries = {f"{LATER}/{_plain_name(path)}": Entry(module_content(path)) for path in sorted(paths)}
+    return entries | {INDEX: Entry("".join(f"{line}\n" for line in lines).encode())}
+
+
+def _plain_name(path: Path) -> str:
+    return f"{path.name.split('.')[0]}.ko"
+
+
 async def _python_modules(interpreter: Path) -> dict[str, Entry]:
     root = Path(str(files("podwright"))).parent
     try:
-        done = await run([interpreter, "-ISB", "-c", _LIST, root, AGENT, *_LATE])
+        done = await run([interpreter, "-ISB", "-c", _LIST, root, AGENT, MODPROBE, *_LATE])
     except ProcessFailed as error:
         raise InvalidArgument(
             f"{interpreter} can't run the guest's agent: Python 3.11 or newer is needed: {error}"

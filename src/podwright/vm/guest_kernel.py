@@ -46,6 +46,17 @@ class Kernel:
                 )
         return [self.modules / path for path in order]
 
+    def later(self, names: list[str]) -> dict[str, list[Path]]:
+        """For modules that are loaded when the kernel asks: by each name it may ask by, the files as by `load_order`.
+        Those it doesn't have are left out. modules.alias(5); wildcards are of devices."""
+        found: dict[str, list[Path]] = {}
+        wanted = {name: files for name in names if (files := self.load_order([], [name]))}
+        for line in _lines(self.modules / "modules.alias"):
+            _, alias, module = line.split() if line.count(" ") == 2 else ("", "", "")
+            if module in wanted and "*" not in alias:
+                found[alias] = wanted[module]
+        return found | wanted
+
 
 def find_kernel(image: Path | None = None, modules: Path | None = None) -> Kernel:
     """The kernel that is named, or the newest in /boot. `modules`: its directory, named after its version.

@@ -17,8 +17,8 @@ from tests.support.dockerd import Dockerd
 class DockerDaemon(Daemon):
     """`podwright serve` with the backend docker, on the engine of the tests."""
 
-    def __init__(self, directory: Path, docker: Dockerd, *, config: str = "") -> None:
-        super().__init__(directory, config=f'[docker]\nsocket = "{docker.socket}"\n{config}')
+    def __init__(self, directory: Path, docker: Dockerd, *, config: str = "", **options: Any) -> None:
+        super().__init__(directory, config=f'[docker]\nsocket = "{docker.socket}"\n{config}', **options)
         self.docker = docker
         self.extra_environment = {"PODWRIGHT_BACKEND": "docker"}
 

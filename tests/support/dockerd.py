@@ -55,23 +55,32 @@ class _Connection(http.client.HTTPConnection):
 class Dockerd:
     """`start` again after `stop` or `kill` for a restart on the same state."""
 
-    def __init__(self, directory: Path, *, live_restore: bool = True, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        live_restore: bool = True,
+        options: Sequence[str] = (),
+        cgroup_driver: str = "cgroupfs",
+    ) -> None:
         self.directory = directory
         self.socket = directory / "docker.sock"
         self.data_root, self.exec_root = directory / "data", directory / "exec"
         self.pid_file, self.log = directory / "docker.pid", directory / "dockerd.log"
-        self.cgroup_parent = names.cgroup("docker")
+        self.cgroup_parent = names.cgroup("docker") + (".slice" if cgroup_driver == "systemd" else "")
         self.process: subprocess.Popen[bytes] | None = None
         self._options = list(options)
         self._config = directory / "daemon.json"
         directory.mkdir(parents=True, exist_ok=True)
+        parent = self.cgroup_parent if cgroup_driver == "cgroupfs" else self.cgroup_parent.lstrip("/")
         settings = {
             "data-root": str(self.data_root), "exec-root": str(self.exec_root), "pidfile": str(self.pid_file),
-            "hosts": [f"unix://{self.socket}"], "cgroup-parent": self.cgroup_parent,
-            "exec-opts": ["native.cgroupdriver=cgroupfs"], "bridge": "none", "iptables": False, "ip6tables": False,
-            "ip-forward": False, "ip-masq": False, "userland-proxy": False, "live-restore": live_restore,
-            "oom-score-adjust": 0, "insecure-registries": ["127.0.0.0/8"], "runtimes": self._runtimes(),
-            "max-concurrent-downloads": 6, "shutdown-timeout": 5, "storage-driver": "overlay2",
+            "hosts": [f"unix://{self.socket}"], "cgroup-parent": parent,
+            "exec-opts": [f"native.cgroupdriver={cgroup_driver}"], "bridge": "none", "iptables": False,
+            "ip6tables": False, "ip-forward": False, "ip-masq": False, "userland-proxy": False,
+            "live-restore": live_restore, "oom-score-adjust": 0, "insecure-registries": ["127.0.0.0/8"],
+            "runtimes": self._runtimes(), "max-concurrent-downloads": 6, "shutdown-timeout": 5,
+            "storage-driver": "overlay2",
         }  # fmt: skip
         self._config.write_text(json.dumps(settings))
 
@@ -228,11 +237,13 @@ def _kill_all(processes: Callable[[], set[int]]) -> None:
 
 
 @contextmanager
-def running_dockerd(directory: Path, *, live_restore: bool = True, options: Sequence[str] = ()) -> Iterator[Dockerd]:
+def running_dockerd(
+    directory: Path, *, live_restore: bool = True, options: Sequence[str] = (), cgroup_driver: str = "cgroupfs"
+) -> Iterator[Dockerd]:
     """An engine that runs, and is gone without a trace at the end."""
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")
-    docker = Dockerd(directory, live_restore=live_restore, options=options)
+    docker = Dockerd(directory, live_restore=live_restore, options=options, cgroup_driver=cgroup_driver)
     try:
         docker.start()
         yield docker

@@ -128,6 +128,21 @@ async def test_exec_over_both_transports(daemon: Daemon) -> None:
     assert decode_outcome(found[channels.ERROR]) == Outcome(3)
 
 
+@WITH_SHIM
+async def test_a_terminal_has_its_size_from_the_first_moment(daemon: Daemon) -> None:
+    """A program that asks but once. crun 1.8.1 reads no process.consoleSize of an exec: there it gets a moment."""
+    moment = "sleep 0.2; " if daemon.handler == "crun" else ""
+    container = daemon.run_container(daemon.run_pod(host_network=True), "sleep", "1000")
+
+    for _ in range(5):
+        out = Collected()
+        streams = ProcessStreams(None, out, None, sizes(TerminalSize(width=101, height=41)))
+        wanted = Wanted(stdout=True, terminal=True)
+        url = exec_url(daemon, container, "sh", "-c", f"{moment}exec busybox stty size", wanted=wanted)
+        assert await client.remote_command(url, wanted, streams) == Outcome(0)
+        assert bytes(out.data) == b"41 101\r\n"
+
+
 async def test_attaching_and_leaving_leaves_nothing(crun_daemon: Daemon) -> None:
     logged = crun_daemon.log.stat().st_size
     pod = crun_daemon.run_pod(host_network=True)

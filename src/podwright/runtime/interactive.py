@@ -54,7 +54,7 @@ async def exec_interactive(
 
 def _wiring(request: InteractiveExec, scratch: Path) -> Wiring:
     if request.process.terminal:
-        return Terminal(request.streams, request.drain_timeout_s, scratch)
+        return Terminal(request.streams, request.drain_timeout_s, scratch, size=request.process.console_size)
     return Pipes(request.streams, request.drain_timeout_s)
 
 

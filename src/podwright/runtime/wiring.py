@@ -18,6 +18,7 @@ from podwright.linux import tty
 from podwright.linux.descriptors import Output, write_all
 from podwright.linux.process import empty_input
 from podwright.linux.unix_sockets import DescriptorSocket
+from podwright.oci.runtime_spec import ConsoleSize
 
 WORDS_LIMIT_BYTES = 64 * 1024
 
@@ -138,8 +139,10 @@ class Terminal:
     This process is then the only holder of that end: when it closes it, or dies, the kernel hangs the process up.
     """
 
-    def __init__(self, streams: ProcessStreams, drain_s: float, scratch: Path) -> None:
-        self._streams, self._drain_s = streams, drain_s
+    def __init__(
+        self, streams: ProcessStreams, drain_s: float, scratch: Path, *, size: ConsoleSize | None = None
+    ) -> None:
+        self._streams, self._drain_s, self._size = streams, drain_s, size
         self._console = DescriptorSocket(scratch, f"console-{random_suffix()}")
         self.options: tuple[str, ...] = ("--console-socket", str(self._console.path))
         self.stdin = empty_input()
@@ -160,6 +163,8 @@ class Terminal:
 
     def _adopt(self, manager: int) -> None:
         self._manager = manager
+        if self._size is not None:
+            tty.set_size(manager, width=self._size.width, height=self._size.height)
         tty.write_carriage_returns(manager)
         self._output = Output(manager, drain_s=self._drain_s)
 

@@ -127,8 +127,8 @@ class Execution:
     async def resize(self, size: TerminalSize) -> None:
         try:
             await self._task.resize(width=size.width, height=size.height, exec_id=self._id)
-        except (NotFound, FailedPrecondition):
-            return  # it has ended
+        except PodwrightError as error:  # most often it has ended
+            log.debug("a terminal keeps its size", because=str(error))
 
     async def close_input(self) -> None:
         await self._task.close_input(self._id)

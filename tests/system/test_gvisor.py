@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from podwright.cli.manifest.cri_security import MASKED_PATHS, READONLY_PATHS
 from podwright.criapi import api_pb2 as pb
 from tests.support import names
 from tests.support.command_line import CommandLine
@@ -108,6 +109,33 @@ def test_what_containers_are_given(reaped: None, daemon: Daemon) -> None:
     assert b"Seccomp:\t2" in daemon.exec(filtered, "sh", "-c", "cat /proc/[0-9]*/status").stdout
     assert b"sleep\x004321" in daemon.exec(filtered, "sh", "-c", "cat /proc/[0-9]*/cmdline").stdout
     assert daemon.exec(filtered, "cat", "/proc/1/cmdline").stdout.startswith(b"/pause")
+
+
+def test_masked_and_read_only_paths(daemon: Daemon, tmp_path: Path) -> None:
+    """Of the image, of a volume as a whole, and of what is not there. What the kubelet asks for is the sentry's own."""
+    (tmp_path / "in-volume").write_text("shown")
+    security = pb.LinuxContainerSecurityContext(
+        masked_paths=["/etc/passwd", "/hidden", "/nowhere", *MASKED_PATHS],
+        readonly_paths=["/tmp", "/read", "/nowhere", *READONLY_PATHS],
+    )
+    config = container_config("main", "sleep", "1000", security=security)
+    for place in ("/hidden", "/hidden/below", "/read", "/rest"):
+        config.mounts.add(host_path=str(tmp_path), container_path=place)
+    container = daemon.create(daemon.run_pod(handler="runsc"), config)
+    daemon.start_container(container)
+
+    def shell(script: str) -> tuple[int, bytes, bytes]:
+        done = daemon.exec(container, "sh", "-c", script)
+        return done.exit_code, done.stdout, done.stderr
+
+    assert shell("cat /etc/passwd; ls -A /hidden") == (0, b"", b"")
+    assert shell("cat /read/in-volume /rest/in-volume") == (0, b"shownshown", b"")
+    for place in ("/read", "/tmp", "/hidden"):
+        code, _, said = shell(f"echo > {place}/new")
+        assert code != 0
+        assert b"Read-only file system" in said
+    assert shell("echo > /rest/new; echo > /new; echo > /etc/new")[0] == 0
+    assert (tmp_path / "in-volume").read_text() == "shown"
 
 
 def test_the_sentry_is_killed(daemon: Daemon) -> None:

@@ -81,6 +81,7 @@ class NativeNode:
                 hugepage_limits=self._cgroups.limits_hugepages(),
                 swap_limits=self._cgroups.limits_swap(),
                 unknown_capabilities=features.unknown_capabilities if features is not None else frozenset(),
+                hidden_paths=features is None or features.hidden_paths,
             )
         return facts
 

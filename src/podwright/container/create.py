@@ -21,6 +21,7 @@ from podwright.container.abi import runs_other_abis
 from podwright.container.checkpoint.restore import Restore, check_same, fill
 from podwright.container.collaborators import Collaborators
 from podwright.container.exits import Exits
+from podwright.container.hidden_paths import hide_by_mounts
 from podwright.container.image_volumes import find_image_volumes, mount_image_volumes
 from podwright.container.model import Container, ContainerRecord, ContainerUser, ImageVolume, container_key
 from podwright.container.mountpoints import check_mount_points, settle_mount_points
@@ -135,6 +136,11 @@ async def write_bundle(
     owner = sandbox.id_maps.root if sandbox.id_maps is not None else None
     built.spec.mounts = settle_mount_points(rootfs, built.spec.mounts, request.sources, owner=owner)
     make_working_directory(rootfs, built.working_dir, owner=owner)
+    if not on.host(sandbox.handler).hidden_paths:
+        linux = built.spec.linux
+        built.spec.mounts = hide_by_mounts(
+            rootfs, built.spec.mounts, masked=linux.masked_paths, read_only=linux.readonly_paths
+        )
     await mount_idmapped(container.config, sandbox, request)
     write_plain(on.layout.bundle(container.id) / "config.json", encode(built.spec), mode=0o600)
 

@@ -78,7 +78,8 @@ class Features:
 
     `unknown_capabilities`: names that it would refuse.
     `compiled_seccomp`: it takes a ready-made filter in the annotation COMPILED_SECCOMP_ANNOTATION. `checkpoint`: it was
-    built with CRIU's library or calls its program, which says nothing of this machine.
+    built with CRIU's library or calls its program, which says nothing of this machine. `hidden_paths`: it has masked
+    and read-only paths.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Features:
     compiled_seccomp: bool = False
     checkpoint: bool = False
     unknown_capabilities: frozenset[str] = frozenset()
+    hidden_paths: bool = True
 
     @property
     def recursive_read_only_mounts(self) -> bool:

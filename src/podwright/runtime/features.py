@@ -107,6 +107,7 @@ def from_version(name: str, version: str, *, built_with: frozenset[str] = frozen
         compiled_seccomp=_takes_compiled_seccomp(name, version),
         checkpoint="+CRIU" in built_with,
         unknown_capabilities=_NOT_OF_GVISOR if name == "runsc" else frozenset(),
+        hidden_paths=name != "runsc",
     )
 
 

@@ -86,7 +86,8 @@ class HostFacts:
     `privileged_devices`: privileged containers get all of the host's. `device_ownership`: the security context's user
     and group own the nodes. `selinux_optional`: labels that the kernel knows nothing of are left out, not refused.
     `absent_sources_to_reject`: host paths that are not made when a mount of them is missing.
-    `hugepage_limits`, `swap_limits`: whether the kernel can limit them.
+    `hugepage_limits`, `swap_limits`: whether the kernel can limit them. `hidden_paths`: the runtime has masked and
+    read-only paths.
     """
 
     capabilities: frozenset[str]
@@ -103,6 +104,7 @@ class HostFacts:
     selinux_optional: bool = False
     hugepage_limits: bool = True
     swap_limits: bool = True
+    hidden_paths: bool = True
 
 
 @dataclass(frozen=True)

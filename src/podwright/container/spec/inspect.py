@@ -207,6 +207,7 @@ def host_facts(
     hugepage_limits: bool = True,
     swap_limits: bool = True,
     unknown_capabilities: frozenset[str] = frozenset(),
+    hidden_paths: bool = True,
 ) -> HostFacts:
     """The daemon's and the machine's side; the arguments depend on the cgroup driver and on the handler."""
     granted = bounding_and_permitted()
@@ -227,4 +228,5 @@ def host_facts(
         selinux_optional=selinux_optional,
         hugepage_limits=hugepage_limits,
         swap_limits=swap_limits,
+        hidden_paths=hidden_paths,
     )

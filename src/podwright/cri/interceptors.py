@@ -7,6 +7,7 @@ lists every second. A handler stays a plain `async def method(request) -> respon
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -23,6 +24,9 @@ log = get_logger(__name__)
 
 Unary = Callable[[Any], Awaitable[Message]]
 Streaming = Callable[[Any], AsyncIterator[Message]]
+
+# W3C Trace Context, "traceparent": version, trace id, parent id, flags. The kubelet sends it where its tracing is on.
+_TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 # Polled by the kubelet, so logged only when they fail or at level debug.
 _QUIET = ("List", "Status", "Version", "ImageFsInfo", "Stats", "Metric", "Stream", "PullProgress", "RuntimeConfig")
@@ -42,7 +46,7 @@ class Interceptors:
 
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
             started = time.perf_counter()
-            with log_context(**subject_of(request)):
+            with log_context(**subject_of(request), **trace_of(context)):
                 try:
                     self._require_ready(name)
                     response = await method(request)
@@ -62,7 +66,7 @@ class Interceptors:
     ) -> Callable[[Any, grpc.aio.ServicerContext[Any, Any]], AsyncIterator[Message]]:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
             started = time.perf_counter()
-            with log_context(**subject_of(request)):
+            with log_context(**subject_of(request), **trace_of(context)):
                 try:
                     self._require_ready(name)
                     async for message in method(request):
@@ -102,6 +106,14 @@ class Interceptors:
         else:
             log.error("call failed by a bug", exc_info=error, **fields)
         return code, message
+
+
+def trace_of(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    """The caller's trace id, by which the log lines of a call are found beside its spans."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "traceparent" and isinstance(value, str) and (found := _TRACE_PARENT.match(value)):
+            return {"trace": found[1]}
+    return {}
 
 
 def subject_of(request: Any) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from google.protobuf.json_format import MessageToDict
 
 from podwright.container.model import Container
+from podwright.container.spec.signals import signal_of_cri
 from podwright.criapi import api_pb2 as pb
 from podwright.image.fsinfo import FsInfo
 from podwright.image.model import ImageRecord
@@ -77,7 +78,7 @@ def container_status(container: Container) -> pb.ContainerStatus:
         finished_at=record.finished_at, exit_code=record.exit_code, image=named, image_ref=record.image_ref,
         image_id=record.image_id, reason=record.reason, message=record.message, labels=config.labels,
         annotations=config.annotations, mounts=container_mounts(container), log_path=record.log_path,
-        resources=pb.ContainerResources(linux=container.resources),
+        resources=pb.ContainerResources(linux=container.resources), stop_signal=signal_of_cri(record.stop_signal),
         user=pb.ContainerUser(
             linux=pb.LinuxContainerUser(
                 uid=record.user.uid, gid=record.user.gid, supplemental_groups=record.user.supplemental_groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
 
@@ -33,3 +34,16 @@ def signal_number(text: str) -> int:
     if name in signal.Signals.__members__:
         return signal.Signals[name].value
     raise InvalidArgument(f"{text!r} is not a signal", field="stop_signal")
+
+
+@functools.cache
+def signal_of_cri(number: int) -> pb.Signal.ValueType:
+    """The CRI's word for a signal, under the name that the kernel's headers prefer; libc's own two have none."""
+    found = pb.SIGNAL_RUNTIME_DEFAULT
+    for value in pb.Signal.values():
+        name = pb.Signal.Name(value).removeprefix("SIGNAL_")
+        if value == pb.SIGNAL_RUNTIME_DEFAULT or signal_number(name) != number:
+            continue
+        if found == pb.SIGNAL_RUNTIME_DEFAULT or name == signal.Signals(number).name:
+            found = value
+    return found

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from podwright.base.errors import InvalidArgument
-from podwright.container.spec.signals import signal_number, stop_signal
+from podwright.container.spec.signals import signal_number, signal_of_cri, stop_signal
 from podwright.criapi import api_pb2 as pb
 
 
@@ -37,3 +37,13 @@ def test_request_then_image_then_term() -> None:
 def test_every_signal_of_the_cri_is_one_of_the_kernels() -> None:
     numbers = {stop_signal(value, "") for value in pb.Signal.values()}
     assert len(numbers) >= 60
+
+
+def test_the_cris_word_for_a_number() -> None:
+    for value in pb.Signal.values():
+        number = stop_signal(value, "")
+        assert stop_signal(signal_of_cri(number), "") == number
+    assert signal_of_cri(signal.SIGCHLD) == pb.SIGNAL_SIGCHLD
+    assert signal_of_cri(signal.SIGIO) == pb.SIGNAL_SIGIO
+    assert signal_of_cri(signal.SIGABRT) == pb.SIGNAL_SIGABRT
+    assert signal_of_cri(32) == pb.SIGNAL_RUNTIME_DEFAULT

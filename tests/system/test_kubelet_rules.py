@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess  # noqa: TID251 - tests look behind the daemon's back
 from pathlib import Path
 
 import grpc
@@ -121,6 +122,20 @@ def test_a_log_that_can_not_be_reopened_is_not_made(crun_daemon: Daemon) -> None
     request = pb.ReopenContainerLogRequest(container_id=container)
     assert refusal(lambda: crun_daemon.runtime.ReopenContainerLog(request))[0] == grpc.StatusCode.FAILED_PRECONDITION
     assert not log.exists()
+
+
+def test_a_log_is_there_once_the_start_returns(daemon: Daemon) -> None:
+    """The kubelet links to it, though nothing has been written yet."""
+    container = daemon.run_container(daemon.run_pod(host_network=True), "sleep", "1000")
+    assert Path(daemon.status(container).log_path).read_bytes() == b""
+
+
+def test_a_paused_container_runs(daemon: Daemon) -> None:
+    container = daemon.run_container(daemon.run_pod(host_network=True), "sleep", "1000")
+    subprocess.run([*daemon.runtime_command(), "pause", container], check=True)
+    assert daemon.status(container).state == pb.CONTAINER_RUNNING
+    assert [one.state for one in daemon.containers()] == [pb.CONTAINER_RUNNING]
+    subprocess.run([*daemon.runtime_command(), "resume", container], check=True)
 
 
 def test_without_dns_the_pod_has_the_hosts(crun_daemon: Daemon) -> None:

@@ -52,6 +52,39 @@ def test_counter_goes_on(restoring: Daemon, tmp_path: Path) -> None:
     assert restored_count(daemon, pod, container, tmp_path / "pod") > 3
 
 
+def dumping() -> bool:
+    """Whether a runtime has CRIU at work: `criu check`, which comes before, is another matter."""
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"criu\0swrk\0" in line.read_bytes():
+                return True
+        except OSError:
+            pass  # it ended meanwhile
+    return False
+
+
+@pytest.mark.parametrize("restoring", ["runc"], indirect=True)  # once: a start is dear here
+def test_the_daemon_is_killed_while_criu_dumps(restoring: Daemon, tmp_path: Path) -> None:
+    """The next one ends it and thaws: the counter goes on, nothing partial stays, and a checkpoint succeeds."""
+    daemon, location = restoring, tmp_path / "c.tar"
+    container = daemon.run_container(run_pod(daemon), "sh", "-c", COUNTS)
+    daemon.wait_log(container, "at 3", timeout_s=60)
+    request = pb.CheckpointContainerRequest(container_id=container, location=str(location))
+    call = daemon.runtime.CheckpointContainer.future(request)
+    deadline = time.monotonic() + 60
+    while not dumping():
+        assert not call.done(), "CRIU was not seen"
+        assert time.monotonic() < deadline
+    daemon.kill()
+    daemon.start()
+    assert list(tmp_path.iterdir()) == []
+    assert not dumping()
+    wait_beyond(daemon, container, count(daemon, container))
+    daemon.runtime.CheckpointContainer(request)
+    with tarfile.open(location) as archive:
+        assert "checkpoint/inventory.img" in archive.getnames()
+
+
 def restored_count(daemon: Daemon, pod: str, container: str, output: Path) -> int:
     """Checkpoint the pod, remove it, restore it: where the counter is when it goes on."""
     output.mkdir(mode=0o700)

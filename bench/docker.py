@@ -15,6 +15,7 @@ from bench.workspace import CGROUP_PARENT, Workspace
 
 _READY_TIMEOUT_S = 60
 _ZSTD_SINCE = 23
+_ADJUSTS_NOTHING_SINCE = 25
 # What containerd, which dockerd starts, makes outside the directories it is given.
 _SHARED = (Path("/run/containerd"),)
 
@@ -56,8 +57,10 @@ def engine(workspace: Workspace, name: str) -> Engine:
         "data-root": str(root), "exec-root": str(run / "exec"), "pidfile": str(run / "docker.pid"),
         "hosts": [f"unix://{run / 'docker.sock'}"], "cgroup-parent": CGROUP_PARENT, "live-restore": True,
         "exec-opts": ["native.cgroupdriver=cgroupfs"], "bridge": "none", "iptables": False, "ip-forward": False,
-        "ip-masq": False, "userland-proxy": False, "oom-score-adjust": 0,
+        "ip-masq": False, "userland-proxy": False,
     }  # fmt: skip
+    if _version() < _ADJUSTS_NOTHING_SINCE:
+        settings["oom-score-adjust"] = 0  # lowering it wants CAP_SYS_RESOURCE
     config = workspace.scratch / f"{name}.json"
     argv: list[str | Path] = [programs.find("dockerd"), "--config-file", config]
     return Engine(name, argv, config, json.dumps(settings), root, run, workspace.logs / f"{name}.log", _SHARED)
@@ -65,6 +68,10 @@ def engine(workspace: Workspace, name: str) -> Engine:
 
 def pulls_zstd() -> bool:
     """Whether the dockerd that is installed can unpack layers that zstd has compressed."""
-    said = programs.run("dockerd", "--version").decode()
-    found = re.search(r"version (\d+)", said)
-    return found is not None and int(found[1]) >= _ZSTD_SINCE
+    return _version() >= _ZSTD_SINCE
+
+
+def _version() -> int:
+    """The major one; 0 where it is not told."""
+    found = re.search(r"version (\d+)", programs.run("dockerd", "--version").decode())
+    return int(found[1]) if found is not None else 0

@@ -6,10 +6,13 @@
 start_engine() {
   engine_state=$1 engine_run=$2 engine_cgroup=$3
   mkdir -p "$engine_run"
+  # Before Docker 25 dockerd lowers its own oom_score_adj unless it is told not to, which wants CAP_SYS_RESOURCE.
+  engine_oom=
+  ! dockerd --version | grep -qE 'version (1[0-9]|2[0-4])\.' || engine_oom='"oom-score-adjust": 0, '
   cat >"$engine_state/docker.json" <<JSON
 {"data-root": "$engine_state/docker", "exec-root": "$engine_run/exec", "pidfile": "$engine_run/pid",
  "hosts": ["unix://$engine_run/sock"], "cgroup-parent": "$engine_cgroup", "bridge": "none", "iptables": false,
- "ip-forward": false, "ip-masq": false, "userland-proxy": false, "oom-score-adjust": 0, "live-restore": true,
+ "ip-forward": false, "ip-masq": false, "userland-proxy": false, "live-restore": true, $engine_oom
  "exec-opts": ["native.cgroupdriver=cgroupfs"]${4:+, $4}}
 JSON
   dockerd --config-file "$engine_state/docker.json" >"$engine_state/docker.log" 2>&1 9>&- &

@@ -10,9 +10,11 @@ by http.client: the code under test has no part in it.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -78,7 +80,7 @@ class Dockerd:
             "hosts": [f"unix://{self.socket}"], "cgroup-parent": parent,
             "exec-opts": [f"native.cgroupdriver={cgroup_driver}"], "bridge": "none", "iptables": False,
             "ip6tables": False, "ip-forward": False, "ip-masq": False, "userland-proxy": False,
-            "live-restore": live_restore, "oom-score-adjust": 0, "insecure-registries": ["127.0.0.0/8"],
+            "live-restore": live_restore, "insecure-registries": ["127.0.0.0/8"], **_oom_score_adj_stays(),
             "runtimes": self._runtimes(), "max-concurrent-downloads": 6, "shutdown-timeout": 5,
             "storage-driver": "overlay2",
         }  # fmt: skip
@@ -214,6 +216,14 @@ class Dockerd:
         unmount_tree(self.directory)
         cgroups.remove(self.cgroup_parent)  # which Docker makes and leaves
         shutil.rmtree(self.directory)
+
+
+@functools.cache
+def _oom_score_adj_stays() -> dict[str, int]:
+    """Before Docker 25 dockerd lowers its own unless it is told not to, which wants CAP_SYS_RESOURCE."""
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)", said)
+    return {"oom-score-adjust": 0} if found is not None and int(found[1]) < 25 else {}
 
 
 def _command_line(pid: int) -> bytes:

@@ -1,4 +1,5 @@
-"""Which capabilities the engine knows by name: old ones refuse a container that asks for a newer one."""
+"""Which capabilities the engine gives: old ones don't know the newer names, and new ones (from 23.0 on) refuse those
+that dockerd itself does not have."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from podwright.linux.capability_sets import CAPABILITY_NAMES
 
 # Never pulled: an engine that knows all the names goes on to look for it.
 _NO_IMAGE = "podwright.invalid/none:none"
-_UNKNOWN = re.compile(r'unknown capability: "?(CAP_[A-Z_]+)')
+_REFUSED = re.compile(r'(?:unknown capability|invalid CapAdd: [a-z ]+): "?(CAP_[A-Z_]+)')
 
 
 async def known_capabilities(engine: Engine) -> frozenset[str]:
@@ -25,7 +26,7 @@ async def known_capabilities(engine: Engine) -> frozenset[str]:
         except NoSuchObject:
             return frozenset(known)
         except InvalidArgument as refused:
-            unknown = _UNKNOWN.search(str(refused))
+            unknown = _REFUSED.search(str(refused))
             if unknown is None or unknown[1] not in known:
                 raise
             known.discard(unknown[1])

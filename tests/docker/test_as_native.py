@@ -52,4 +52,5 @@ from tests.system.test_security import (
     test_who_the_process_is,
 )
 from tests.system.test_stats import test_a_pods_network, test_which_containers
+from tests.system.test_streamed_lists import test_images, test_nothing_is_the_end_at_once, test_pods_and_containers
 from tests.system.test_streaming import test_exec_over_both_transports

@@ -85,6 +85,25 @@ async def test_an_exec_with_all_streams(engine: Engine) -> None:
     assert (await engine.get(f"/exec/{exec_id}/json", dict[str, Any]))["ExitCode"] == 7
 
 
+async def test_what_is_attached_gets_its_input_and_nothing_else(tmp_path: Path) -> None:
+    got = asyncio.get_running_loop().create_future()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+        got.set_result(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_unix_server(handle, tmp_path / "d.sock"):
+        engine = Engine(tmp_path / "d.sock")
+        connection = await engine.hijack("/containers/x/attach")
+        await connection.write(b"hello\n")
+        connection.end_input()
+        assert await got == b"hello\n"
+        connection.close()
+        await engine.close()
+
+
 async def test_logs_come_one_message_a_frame(engine: Engine) -> None:
     container = await run(engine, "sh", "-c", "echo one; echo two >&2; echo -n three")
     await engine.do("POST", f"/containers/{container}/wait")

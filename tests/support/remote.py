@@ -148,7 +148,8 @@ def check_attach(podwright: CommandLine, directory: Path) -> None:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(b"hello\n")
-            assert process.stdout.readline() == b"got hello\n"
+            said = process.stdout.readline()
+            assert said == b"got hello\n", said
             process.send_signal(signal.SIGINT)
             assert process.wait(_PATIENCE_S) == 130
         finally:

@@ -108,8 +108,12 @@ class Engine:
             yield self._chunks(response)
 
     async def hijack(self, path: str, body: object = None, query: Query | None = None) -> Hijacked:
-        """POST that turns the connection into the streams of a process (attach, exec start). The caller closes it."""
-        return await hijack(self._socket, _target(self._prefix + path, query), msgspec.json.encode(body))
+        """POST that turns the connection into the streams of a process (attach, exec start). The caller closes it.
+
+        Without a `body` none is sent: the engine doesn't read one of attach, and it would be the process's first input.
+        """
+        sent = b"" if body is None else msgspec.json.encode(body)
+        return await hijack(self._socket, _target(self._prefix + path, query), sent)
 
     async def _whole(
         self, method: str, path: str, query: Query | None, *, body: object = None,

@@ -54,7 +54,7 @@ class Hijacked:
 
 
 async def hijack(socket: Path, target: str, body: bytes) -> Hijacked:
-    """POST `body` (JSON, or nothing) to `target` and take the connection over. Raises EngineUnavailable, and refusals."""
+    """POST `body` (JSON or nothing) to `target`, take the connection over. Raises EngineUnavailable, and refusals."""
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket))
     except OSError as error:

@@ -55,6 +55,10 @@ class SandboxFacts:
         return Path(self.namespaces["user"]) if "user" in self.namespaces else None
 
     @property
+    def own_kernel(self) -> bool:
+        return self.namespaces.get("pid") == ""
+
+    @property
     def host_network(self) -> bool:
         return "network" not in self.namespaces
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from podwright.base.errors import InvalidArgument, PrefixedError
+from podwright.base.errors import FailedPrecondition, InvalidArgument, PrefixedError
 from podwright.container.spec.facts import HostFacts, MountSource, SandboxFacts
 from podwright.container.spec.userns import mount_id_maps
 from podwright.criapi import api_pb2 as pb
@@ -37,8 +37,15 @@ def plan_mounts(
 ) -> list[Mount]:
     """All mounts in order. `sources` has each request mount's host side, by destination.
 
-    Raises InvalidArgument for a mount that can't be, PrefixedError RROUnsupported.
+    Raises InvalidArgument for a mount that can't be, FailedPrecondition for one that can't be in this pod, and
+    PrefixedError RROUnsupported.
     """
+    for index, mount in enumerate(config.mounts):
+        if mount.propagation == pb.PROPAGATION_BIDIRECTIONAL and sandbox.own_kernel:
+            raise FailedPrecondition(
+                f"mounts[{index}].propagation: pod {sandbox.name} has a kernel of its own: mounts made in it can't "
+                "reach the host (Bidirectional)"
+            )
     security = config.linux.security_context
     requested = [_requested(mount, index, host, sources) for index, mount in enumerate(config.mounts)]
     asked = {mount.destination: mount for mount in requested}  # of two at one place the later one is seen

@@ -32,7 +32,7 @@ def plan_namespaces(
 
 def _pid(options: pb.NamespaceOption, sandbox: SandboxFacts, target_pid: int) -> list[Namespace]:
     if options.pid == pb.NODE:
-        if sandbox.namespaces.get("pid") == "":
+        if sandbox.own_kernel:
             raise FailedPrecondition(
                 f"{_FIELD}.pid: pod {sandbox.name} has a kernel of its own: the host's PIDs can't be had in it"
             )

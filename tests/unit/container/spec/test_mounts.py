@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwright.base.errors import InvalidArgument, PrefixedError
+from podwright.base.errors import FailedPrecondition, InvalidArgument, PrefixedError
 from podwright.container.spec.facts import HostFacts, MountSource, SandboxFacts
 from podwright.container.spec.mounts import check_place, mount_destination, plan_mounts, rootfs_propagation
 from podwright.criapi import api_pb2 as pb
@@ -128,6 +128,13 @@ def test_propagation(propagation: pb.MountPropagation.ValueType, option: str, ro
     config = request(pb.Mount(container_path="/m", host_path="/h", propagation=propagation))
     assert find(plan(config), "/m").options == ["rbind", option, "rw"]
     assert rootfs_propagation(config.mounts) == root
+
+
+def test_mounts_made_behind_another_kernel_can_not_reach_the_host() -> None:
+    volume = pb.Mount(container_path="/v", host_path="/h", propagation=pb.PROPAGATION_BIDIRECTIONAL)
+    pod = SandboxFacts("s", "p", "n", "u", namespaces={"network": "/ns/net", "pid": ""})
+    with pytest.raises(FailedPrecondition, match=r"mounts\[0\].propagation: pod p has a kernel of its own"):
+        plan(request(volume), sandbox=pod)
 
 
 @pytest.mark.parametrize("propagation", [pb.PROPAGATION_HOST_TO_CONTAINER, pb.PROPAGATION_BIDIRECTIONAL])

@@ -1,0 +1,31 @@
+"""virtiofsd's command line, for both programs of that name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from podwright.base.errors import FailedPrecondition
+from podwright.vm import virtiofsd
+
+
+def test_the_one_in_c_takes_options_after_o() -> None:
+    fd, files, *rest = virtiofsd.arguments(Path("/usr/lib/qemu/virtiofsd"), Path("/share"), 7)
+    assert (fd, files.partition("=")[0]) == ("--fd=7", "--rlimit-nofile")
+    assert rest == ["-o", "source=/share,sandbox=chroot,cache=auto,xattr,announce_submounts"]
+
+
+def test_the_one_in_rust_has_an_option_each() -> None:
+    fd, _, *rest = virtiofsd.arguments(Path("/usr/libexec/virtiofsd"), Path("/share"), 7)
+    assert fd == "--fd=7"
+    assert rest == [
+        "--shared-dir", "/share", "--sandbox", "chroot", "--cache", "auto", "--xattr", "--announce-submounts",
+    ]  # fmt: skip
+
+
+def test_none_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtiofsd, "_PROGRAMS", ())
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(FailedPrecondition, match="need virtiofsd: install it"):
+        virtiofsd.find_virtiofsd()

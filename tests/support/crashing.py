@@ -20,11 +20,13 @@ class Crashes:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._file = daemon.directory / "crash-at"
+        self._limit = NEVER
         daemon.extra_environment |= {"CRASH_AT": str(self._file), "PYTHONPATH": f"{_DOORS}:{os.getcwd()}"}
 
     def arm(self, crossing: int, only: str = "") -> None:
         """`only`: doors that have to do with this."""
         self._file.write_text(f"{crossing} {only}")
+        self._limit = crossing
 
     def disarm(self) -> int:
         """Stop counting; gives how many doors were crossed since `arm`."""
@@ -45,7 +47,8 @@ class Crashes:
         assert self._daemon.process.wait(30) == -9
 
     def dies(self, act: Callable[[], object]) -> bool:
-        """Whether the daemon dies in the call, or in what it does after the answer."""
+        """Whether the daemon dies in the call, or in what it does after the answer. It may still be about to."""
+        crossed = 0
         try:
             act()
         except grpc.RpcError as error:
@@ -54,5 +57,5 @@ class Crashes:
                 raise  # only a daemon that died may have failed the call
             return True
         finally:
-            self.disarm()
-        return self.is_dead()
+            crossed = self.disarm()
+        return crossed >= self._limit

@@ -12,11 +12,11 @@ from typing import Any
 from podwright.base.errors import FailedPrecondition, Unimplemented
 from podwright.linux.fork import Ready, fork
 from podwright.linux.pidfd import ProcessIdentity, open_pidfd, send_signal
+from podwright.oci.events import Stats
 from podwright.oci.runtime_spec import LinuxResources, Process
 from podwright.ociruntime import console, front
 from podwright.ociruntime.base import Call, CreateRequest, ExecRequest, Identity, ProcessRow
 from podwright.ociruntime.record import Container
-from podwright.ociruntime.stats import Stats
 
 
 class PlainProgram:

@@ -14,8 +14,8 @@ from podwright.cgroup.detect import Hierarchies, hierarchies
 from podwright.cgroup.naming import check_path
 from podwright.cgroup.v1 import CgroupV1
 from podwright.cgroup.v2 import CgroupV2
+from podwright.oci import events as told
 from podwright.oci.runtime_spec import LinuxResources
-from podwright.ociruntime import stats as told
 
 _DEFAULT_PARENT = "/podwright-nspawn"
 _END_TIMEOUT_S, _END_POLL_MS = 10.0, 5

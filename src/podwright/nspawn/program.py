@@ -18,10 +18,10 @@ from podwright.linux.pidfd import ProcessIdentity, is_alive, open_pidfd, send_si
 from podwright.nspawn import refuse
 from podwright.nspawn.cgroup import Cgroup, members, path_for
 from podwright.nspawn.plan import GATE_FILE, OUTCOME_FILE, STAGE
+from podwright.oci.events import Stats
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.ociruntime.base import Call, CreateRequest, ExecRequest, ProcessRow
 from podwright.ociruntime.record import Container
-from podwright.ociruntime.stats import Stats
 
 _DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin")
 _START_TIMEOUT_MS = 60_000

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from podwright.oci.events import Stats
 from podwright.oci.runtime_spec import LinuxResources, Process
 from podwright.ociruntime.bundle import Bundle
 from podwright.ociruntime.record import Container, Containers
 from podwright.ociruntime.report import Report
-from podwright.ociruntime.stats import Stats
 
 
 class Call(NamedTuple):

@@ -11,24 +11,8 @@ from pathlib import Path
 import msgspec
 
 from podwright.linux.process import run
+from podwright.oci.events import Cpu
 from podwright.runtime.base import RuntimeFailed, Usage
-
-
-class _CpuUsage(msgspec.Struct):
-    total: int = 0
-    kernel: int = 0
-    user: int = 0
-
-
-class _Throttling(msgspec.Struct, rename="camel"):
-    periods: int = 0
-    throttled_periods: int = 0
-    throttled_time: int = 0
-
-
-class _Cpu(msgspec.Struct):
-    usage: _CpuUsage = msgspec.field(default_factory=_CpuUsage)
-    throttling: _Throttling = msgspec.field(default_factory=_Throttling)
 
 
 class _MemoryEntry(msgspec.Struct):
@@ -42,7 +26,7 @@ class _Memory(msgspec.Struct):
 
 
 class _Stats(msgspec.Struct):
-    cpu: _Cpu = msgspec.field(default_factory=_Cpu)
+    cpu: Cpu = msgspec.field(default_factory=Cpu)
     memory: _Memory = msgspec.field(default_factory=_Memory)
 
 

@@ -18,11 +18,11 @@ import msgspec
 from podwright import __version__
 from podwright.base.errors import FailedPrecondition, InvalidArgument, NotFound, PodwrightError, Unavailable
 from podwright.linux.pidfd import ProcessIdentity, send_signal
+from podwright.oci.events import Stats
 from podwright.oci.runtime_spec import LinuxResources
 from podwright.ociruntime import front
 from podwright.ociruntime.base import Call, CreateRequest, ExecRequest, Identity, ProcessRow
 from podwright.ociruntime.record import Container
-from podwright.ociruntime.stats import Stats
 from podwright.vm import control, crossing, ending
 from podwright.vm.membership import machine_of
 from podwright.vm.settings import load

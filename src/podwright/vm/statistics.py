@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podwright.ociruntime.stats import Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats, Throttling
+from podwright.oci.events import Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats, Throttling
 from podwright.vm.control import Message
 
 _US = 1000

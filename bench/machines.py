@@ -89,6 +89,7 @@ def _plain(made: Guest, directory: Path, samples: Samples) -> None:
 def _qemu(made: Guest, directory: Path) -> Iterator[tuple[socket.socket, int]]:
     """The agent's connection, and the pid; killed in the end."""
     files = virtiofsd.find_virtiofsd()
+    assert files is not None
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as share:
         listener.bind(str(directory / "files"))
         listener.listen()

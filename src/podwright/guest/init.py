@@ -21,6 +21,9 @@ MODULES = "/modules"
 """Files that are loaded in the order of their names."""
 
 SHARE_TAG = "podwright"
+SHARE_BY_9P = "podwright.share=9p"
+# Written through, as the host's processes look at the same files; mappings can be shared. kernel: filesystems/9p.rst.
+_9P_OPTIONS = "trans=virtio,version=9p2000.L,msize=262144,cache=mmap,access=user"
 FILES = 1 << 20
 _NODEV = syscalls.MS_NOSUID | syscalls.MS_NOEXEC | syscalls.MS_NODEV
 _MOUNTS = (
@@ -100,7 +103,9 @@ def _load_modules() -> None:
 def _mount_share() -> None:
     """A machine without a share has no containers, and create says so."""
     os.makedirs(SHARE, exist_ok=True)
+    with open("/proc/cmdline", encoding="utf-8") as file:
+        kind, options = ("9p", _9P_OPTIONS) if SHARE_BY_9P in file.read().split() else ("virtiofs", None)
     try:
-        syscalls.mount(SHARE_TAG, SHARE, "virtiofs")
+        syscalls.mount(SHARE_TAG, SHARE, kind, 0, options)
     except OSError as error:
-        sys.stderr.write(f"podwright: no virtiofs share {SHARE_TAG!r}: {error.strerror}\n")
+        sys.stderr.write(f"podwright: no {kind} share {SHARE_TAG!r}: {error.strerror}\n")

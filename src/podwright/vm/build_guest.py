@@ -20,8 +20,12 @@ from podwright.base.files import write_atomic
 from podwright.vm.cpio import archive
 from podwright.vm.guest_files import guest_files, modules_for_later
 from podwright.vm.guest_kernel import Kernel, find_kernel, module_content
+from podwright.vm.settings import Settings
+from podwright.vm.sharing import MODULES, REMEDIES, VIRTIOFS, choose
 
-REQUIRED_MODULES = ["virtio_mmio", "virtio_console", "virtiofs", "virtio_net"]
+REQUIRED_MODULES = ["virtio_mmio", "virtio_console", "virtio_net"]
+"""Beside those of the share."""
+
 OPTIONAL_MODULES = ["virtio_balloon", "virtio_rng", "virtio_pci"]
 # For what containers with the capabilities do: networks of their own, firewall rules, root file systems.
 LATER_MODULES = [
@@ -31,18 +35,29 @@ LATER_MODULES = [
     "xt_conntrack", "xt_addrtype", "xt_comment", "xt_mark", "xt_tcpudp",
 ]  # fmt: skip
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
 class GuestSettings:
-    """What to build from. Empty: found. `modules` are loaded beside those that every machine needs."""
+    """What to build from. Empty: found. `modules` are loaded beside those that every machine needs; `share` is the way
+    to the host's files, of `sharing`."""
 
     directory: Path = Path("/var/lib/podwright-vm/guest")
     kernel: Path | None = None
     kernel_modules: Path | None = None
     python: Path | None = None
     modules: tuple[str, ...] = ()
+    share: str = VIRTIOFS
+
+
+def configured(settings: Settings) -> GuestSettings:
+    """What podwright-vm's settings say about it."""
+    return GuestSettings(
+        directory=Path(settings.guest_directory), kernel=Path(settings.kernel) if settings.kernel else None,
+        kernel_modules=Path(settings.kernel_modules) if settings.kernel_modules else None,
+        share=choose(settings.share),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ def guest(settings: GuestSettings, *, force: bool = False) -> Guest:
 
     Raises NotFound, InvalidArgument with the remedy, when a kernel or a program is missing.
     """
-    kernel = find_kernel(settings.kernel, settings.kernel_modules)
+    kernel = find_kernel(settings.kernel, settings.kernel_modules, MODULES[settings.share], REMEDIES[settings.share])
     python = settings.python or (_SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.executable).resolve())
     key = _key(settings, kernel, python)
     made = Guest(settings.directory / f"vmlinuz-{key}", settings.directory / f"initrd-{key}", kernel.version)
@@ -74,7 +89,8 @@ def guest(settings: GuestSettings, *, force: bool = False) -> Guest:
 
 
 def _build(settings: GuestSettings, kernel: Kernel, python: Path, made: Guest) -> None:
-    order = kernel.load_order([*REQUIRED_MODULES, *settings.modules], OPTIONAL_MODULES)
+    required = [*REQUIRED_MODULES, *MODULES[settings.share], *settings.modules]
+    order = kernel.load_order(required, OPTIONAL_MODULES, REMEDIES[settings.share])
     modules = {f"{at:02}-{path.name.split('.')[0]}.ko": module_content(path) for at, path in enumerate(order)}
     entries = asyncio.run(guest_files(python, modules)) | modules_for_later(kernel.later(LATER_MODULES))
     write_atomic(made.kernel, kernel.image.read_bytes(), mode=0o644)
@@ -87,7 +103,7 @@ def _key(settings: GuestSettings, kernel: Kernel, python: Path) -> str:
         Path(str(files("podwright"))) / name
         for name in ("wire/guest_frames.py", "linux/syscalls.py", "linux/netlink.py")
     ]
-    parts = [str(_FORMAT), __version__, kernel.version, str(kernel.image), ",".join(settings.modules)]
+    parts = [str(_FORMAT), __version__, kernel.version, str(kernel.image), settings.share, *settings.modules]
     for path in (kernel.image, kernel.modules / "modules.dep", python, *sources, *shared):
         try:
             found = os.stat(path)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import lzma
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import zstandard
@@ -18,6 +20,7 @@ from podwright.base.errors import InvalidArgument, NotFound
 _BOOT = Path("/boot")
 _MODULES = (Path("/lib/modules"), Path("/usr/lib/modules"))
 _REMEDY = "install the package linux-image-cloud-amd64, or name a kernel and the directory of its modules"
+"""Where the caller knows no better one."""
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,35 @@ class Kernel:
     image: Path
     modules: Path
 
-    def load_order(self, required: list[str], optional: list[str]) -> list[Path]:
+    @cached_property
+    def _needs(self) -> dict[str, list[str]]:
+        """By a module's file, those it needs."""
+        return _dependencies(self.modules / "modules.dep")
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        """By a module's name, its file."""
+        return {_module_name(path): path for path in self._needs}
+
+    @cached_property
+    def _builtin(self) -> set[str]:
+        return {_module_name(line) for line in _lines(self.modules / "modules.builtin")}
+
+    def has(self, name: str) -> bool:
+        """Whether it has a module, as a file or built in."""
+        return name in self._paths or name in self._builtin
+
+    def load_order(self, required: list[str], optional: list[str], remedy: str = _REMEDY) -> list[Path]:
         """The modules' files, each after those it needs; what is built into the kernel is left out.
 
-        Raises NotFound for a required one that the kernel doesn't have.
+        Raises NotFound, with the remedy, for a required one that the kernel doesn't have.
         """
-        needs = _dependencies(self.modules / "modules.dep")
-        builtin = {_module_name(line) for line in _lines(self.modules / "modules.builtin")}
-        paths = {_module_name(path): path for path in needs}
         order: dict[str, None] = {}
         for name in required + optional:
-            if name in paths:
-                order.update(dict.fromkeys([*reversed(needs[paths[name]]), paths[name]]))
-            elif name not in builtin and name in required:
-                raise NotFound(
-                    f"the kernel {self.version} has no module {name}, which virtual machines need: {_REMEDY}"
-                )
+            if (path := self._paths.get(name)) is not None:
+                order.update(dict.fromkeys([*reversed(self._needs[path]), path]))
+            elif name in required and not self.has(name):
+                raise NotFound(f"the kernel {self.version} has no module {name}, which virtual machines need: {remedy}")
         return [self.modules / path for path in order]
 
     def later(self, names: list[str]) -> dict[str, list[Path]]:
@@ -58,8 +74,11 @@ class Kernel:
         return found | wanted
 
 
-def find_kernel(image: Path | None = None, modules: Path | None = None) -> Kernel:
-    """The kernel that is named, or the newest in /boot. `modules`: its directory, named after its version.
+def find_kernel(
+    image: Path | None = None, modules: Path | None = None, required: Sequence[str] = (), remedy: str = _REMEDY
+) -> Kernel:
+    """The kernel that is named, or the newest in /boot that has the modules `required`. `modules`: the directory of the
+    named one's, named after its version.
 
     Raises NotFound, with the way to get one, and InvalidArgument for a file that is no kernel.
     """
@@ -68,10 +87,13 @@ def find_kernel(image: Path | None = None, modules: Path | None = None) -> Kerne
     images = sorted(_BOOT.glob("vmlinuz-*"), key=lambda path: ("cloud" in path.name, _sortable(path.name)))
     for found in reversed(images):
         try:
-            return _kernel(found, modules)
+            kernel = _kernel(found, modules)
         except NotFound:
             continue
-    raise NotFound(f"there is no kernel with modules in {_BOOT} for virtual machines: {_REMEDY}")
+        if all(kernel.has(name) for name in required):
+            return kernel
+    needed = f"the modules {', '.join(required)}" if required else "modules"
+    raise NotFound(f"there is no kernel with {needed} in {_BOOT} for virtual machines: {remedy}")
 
 
 def _kernel(image: Path, modules: Path | None) -> Kernel:

@@ -21,7 +21,7 @@ from podwright.linux.process import find_program
 from podwright.ociruntime.base import Call, CreateRequest, ExecRequest
 from podwright.ociruntime.record import Container
 from podwright.vm import board, carrier, control, crossing, host_cgroups, keeper, kvm, size
-from podwright.vm.build_guest import GuestSettings, guest
+from podwright.vm.build_guest import configured, guest
 from podwright.vm.ending import KEEPER_PID
 from podwright.vm.keeper import CONTROL, First
 from podwright.vm.machine import Plan
@@ -67,12 +67,8 @@ def plan_of(call: Call, container: Container, settings: Settings, directory: Pat
     qemu = find_program(settings.qemu)
     if qemu is None:
         raise NotFound(f"{settings.qemu} is not installed (Debian: apt-get install qemu-system-x86)")
-    made = guest(
-        GuestSettings(
-            directory=Path(settings.guest_directory), kernel=Path(settings.kernel) if settings.kernel else None,
-            kernel_modules=Path(settings.kernel_modules) if settings.kernel_modules else None,
-        )
-    )  # fmt: skip
+    about_guest = configured(settings)
+    made = guest(about_guest)
     machine = board.choose(settings.machine, qemu, Path(settings.guest_directory, "board"))
     accelerator = settings.accelerator
     if accelerator == "auto":
@@ -80,7 +76,7 @@ def plan_of(call: Call, container: Container, settings: Settings, directory: Pat
         accelerator = "kvm" if kvm.works(qemu, made.kernel, machine, cache) else "tcg"
     return Plan(
         directory=directory, qemu=qemu, kernel=made.kernel, initrd=made.initrd,
-        machine=machine, accelerator=accelerator,
+        machine=machine, accelerator=accelerator, share=about_guest.share,
         memory_bytes=size.memory_bytes(settings, annotations, spec.linux.resources),
         cpus=size.cpus(settings, annotations, spec.linux.resources, of_host=len(os.sched_getaffinity(0))),
         netns=crossing.netns_of(spec), hostname=spec.hostname, boot_timeout_s=settings.boot_timeout_s,

@@ -27,6 +27,7 @@ from podwright.vm.control import short_path
 from podwright.vm.interfaces import PodNetwork, read_network
 from podwright.vm.programs import Program, Tail
 from podwright.vm.share import Share
+from podwright.vm.sharing import INSTALL_VIRTIOFSD, NINE_P, VIRTIOFS
 from podwright.vm.tap import open_taps, redirect, stop_redirecting
 
 _PING_S = 5.0
@@ -35,7 +36,7 @@ _SHUTDOWN_S, _POWER_OFF_S, _LAST_S = 10.0, 5.0, 0.5
 
 @dataclass(frozen=True)
 class Plan:
-    """What to boot. `netns` None: no network but a loopback."""
+    """What to boot. `share`: the way to the host's files, of `sharing`. `netns` None: no network but a loopback."""
 
     directory: Path
     qemu: Path
@@ -43,6 +44,7 @@ class Plan:
     initrd: Path
     machine: str
     accelerator: str
+    share: str
     memory_bytes: int
     cpus: int
     netns: Path | None
@@ -56,7 +58,7 @@ class Machine:
 
     def __init__(self, plan: Plan, tasks: Tasks) -> None:
         self._plan, self._tasks = plan, tasks
-        self.share = Share(plan.directory / "share")
+        self.share = Share(plan.directory / "share", followed=plan.share == NINE_P)
         self.network = PodNetwork()
         self.agent: Agent
         self._programs: list[Program] = []
@@ -73,7 +75,7 @@ class Machine:
         if plan.netns is not None:
             self.network = await read_network(plan.netns)
             taps = open_taps(plan.netns, len(self.network.interfaces))
-        files = await self._start_virtiofsd()
+        files = await self._start_virtiofsd() if plan.share == VIRTIOFS else None
         agent, console = await self._start_qemu(files, taps)
         self._console = Tail(console.detach())
         self._tasks.start(self._console.run(), name="console")
@@ -87,11 +89,14 @@ class Machine:
             raise Unavailable(f"{error}{await self._last_words()}") from None
         await self.agent.request({"verb": "network", "hostname": plan.hostname, **msgspec.to_builtins(self.network)})
         self._tasks.start(self._ping(), name="ping")
-        self._tasks.start(self._guard_files(), name="files")
+        if files is not None:
+            self._tasks.start(self._guard_files(), name="files")
 
     async def _start_virtiofsd(self) -> socket.socket:
         """A connection to it, for QEMU."""
         program = virtiofsd.find_virtiofsd()
+        if program is None:
+            raise FailedPrecondition(f"share is virtiofs, and virtiofsd is missing: {INSTALL_VIRTIOFSD}")
         path = self._plan.directory / "files.sock"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
             with short_path(path) as short:
@@ -106,8 +111,11 @@ class Machine:
             self._programs.append(self._virtiofsd)
         return connection
 
-    async def _start_qemu(self, files: socket.socket, taps: list[int]) -> tuple[socket.socket, socket.socket]:
-        """Our ends of the agent's connection and of the console. Descriptors that are QEMU's are closed here."""
+    async def _start_qemu(self, files: socket.socket | None, taps: list[int]) -> tuple[socket.socket, socket.socket]:
+        """Our ends of the agent's connection and of the console. Descriptors that are QEMU's are closed here.
+
+        `files`: virtiofsd's end; None: QEMU serves the share itself.
+        """
         plan = self._plan
         agent, its_agent = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         console, its_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -115,17 +123,22 @@ class Machine:
         nics = [qemu.Nic(tap, i.mac, i.mtu) for tap, i in zip(taps, self.network.interfaces, strict=True)]
         hardware = qemu.Hardware(
             plan.machine, plan.accelerator, plan.memory_bytes, plan.cpus, kernel, initrd,
-            its_agent.fileno(), its_console.fileno(), files.fileno(), nics,
+            its_agent.fileno(), its_console.fileno(), jail.SHARE if files is None else files.fileno(), nics,
         )  # fmt: skip
-        argv = jail.jailed(
-            [str(plan.qemu), *qemu.arguments(hardware)], keeper=os.getpid(), kvm=plan.accelerator == "kvm"
-        )
+        argv, kvm = [str(plan.qemu), *qemu.arguments(hardware)], plan.accelerator == "kvm"
+        if files is None:
+            root = plan.directory / "root"
+            root.mkdir(mode=0o755)
+            argv = jail.jailed_with_share(argv, keeper=os.getpid(), kvm=kvm, root=root, share=self.share.directory)
+        else:
+            argv = jail.jailed(argv, keeper=os.getpid(), kvm=kvm)
         try:
             self._qemu = Program(argv, hardware.descriptors(), self._tasks)
             self._programs.insert(0, self._qemu)
         finally:
             for end in (its_agent, its_console, files):
-                end.close()
+                if end is not None:
+                    end.close()
             for descriptor in (kernel, initrd, *taps):
                 os.close(descriptor)
         return agent, console

@@ -183,18 +183,12 @@ def _cgroups_path(container: Container) -> str:
 
 
 def _build_guest(call: Call, words: Sequence[str]) -> int:
-    from podwright.vm.build_guest import GuestSettings, guest
+    from podwright.vm.build_guest import configured, guest
 
     if words and list(words) != ["--force"]:
         raise InvalidArgument(f"build-guest takes --force, not {' '.join(words)}")
     settings = load(call.config)
-    made = guest(
-        GuestSettings(
-            directory=Path(settings.guest_directory), kernel=Path(settings.kernel) if settings.kernel else None,
-            kernel_modules=Path(settings.kernel_modules) if settings.kernel_modules else None,
-        ),
-        force=bool(words),
-    )  # fmt: skip
+    made = guest(configured(settings), force=bool(words))
     sys.stdout.write(f"kernel {made.version}: {made.kernel}\nfirst file system: {made.initrd}\n")
     return 0
 

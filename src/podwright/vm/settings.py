@@ -14,6 +14,9 @@ from podwright.base.errors import InvalidArgument
 
 FILE = Path("/etc/podwright/vm.toml")
 _MIB = 1 << 20
+_CHOICES = {
+    "accelerator": ("auto", "kvm", "tcg"), "machine": ("auto", "microvm", "q35"), "share": ("auto", "virtiofs", "9p"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,13 @@ class Settings:
 
     A machine of a pod with a memory limit has `overhead_mib` more than that, for its kernel and caches; one of a pod
     without has `memory_mib`. `cpus` is for pods without a CPU limit; 0: all of the host's. `machine` auto: microvm,
-    where QEMU has it, else q35. A machine whose agent is silent for `agent_timeout_s` is ended.
+    where QEMU has it, else q35. `share` auto: virtiofs where virtiofsd is, else 9p.
+    A machine whose agent is silent for `agent_timeout_s` is ended.
     """
 
     accelerator: str = "auto"
     machine: str = "auto"
+    share: str = "auto"
     qemu: str = "qemu-system-x86_64"
     memory_mib: int = 1024
     overhead_mib: int = 128
@@ -65,7 +70,7 @@ def load(named: Path | None = None) -> Settings:
         settings = msgspec.convert(document, type=Settings)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"{path}: {error}") from error
-    for name, allowed in (("accelerator", ("auto", "kvm", "tcg")), ("machine", ("auto", "microvm", "q35"))):
+    for name, allowed in _CHOICES.items():
         if (found := getattr(settings, name)) not in allowed:
             raise InvalidArgument(f"{path}: {name} is {', '.join(allowed[:-1])} or {allowed[-1]}, not {found!r}")
     for name in ("boot_timeout_s", "agent_timeout_s"):

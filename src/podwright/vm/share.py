@@ -27,7 +27,8 @@ _KINDS = {
 def open_mount(
     path: str, *, recursive: bool, read_only: bool, read_only_below: bool, follows_host: bool, field: str
 ) -> int:
-    """A detached copy of what is mounted at `path`, to be sent to the keeper; the caller closes it.
+    """A detached copy of what is mounted at `path`, to be sent to the keeper; the caller closes it. Device nodes in it,
+    which the machine may make, open nothing on the host.
 
     `read_only_below`: what is mounted below it is read-only, too. `follows_host`: mounts that the host makes below it
     later appear there, too. `field` is for messages. Raises InvalidArgument (nothing there), FailedPrecondition (can't
@@ -44,7 +45,7 @@ def open_mount(
     try:
         sys.mount_setattr(
             tree, "", sys.AT_EMPTY_PATH | deep,
-            attr_set=sys.MOUNT_ATTR_RDONLY if read_only_below else 0,
+            attr_set=sys.MOUNT_ATTR_NODEV | (sys.MOUNT_ATTR_RDONLY if read_only_below else 0),
             propagation=sys.MS_SLAVE if follows_host else sys.MS_PRIVATE,
         )  # fmt: skip
         if read_only:
@@ -56,12 +57,15 @@ def open_mount(
 
 
 class Share:
-    """The directory. To be made and used in the keeper's own mount namespace only."""
+    """The directory. To be made and used in the keeper's own mount namespace only. `followed`: mount namespaces that
+    are copied from it get what is mounted here later, too."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, followed: bool = False) -> None:
         self.directory = directory
         directory.mkdir(mode=0o700, exist_ok=True)
         mounts.tmpfs(directory, size_bytes=4 << 20, mode=0o755, name="podwright-vm")
+        if followed:
+            sys.mount(None, os.fspath(directory), None, sys.MS_SHARED)
 
     def attach(self, container_id: str, name: str, tree: int) -> str:
         """Mount a tree that came from `open_mount`; the path that the agent has for it."""

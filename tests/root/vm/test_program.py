@@ -58,10 +58,13 @@ class Runtime:
 
     def create(self, name: str, command: str, annotations: dict[str, str]) -> subprocess.Popen[bytes]:
         """Its output is in the bundle."""
-        bundle = self.bundle(name, command, annotations)
+        return self.create_from(self.bundle(name, command, annotations))
+
+    def create_from(self, bundle: Path) -> subprocess.Popen[bytes]:
+        """Its name is the bundle's."""
         with (bundle / "output").open("wb") as output:
             options: list[str | Path] = ["--bundle", bundle, "--pid-file", bundle / "pid"]
-            argv = [str(PROGRAM), "--root", self.state, "--config", self.settings, "create", *options, name]
+            argv = [str(PROGRAM), "--root", self.state, "--config", self.settings, "create", *options, bundle.name]
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def run(self, name: str, command: str, annotations: dict[str, str]) -> int:
@@ -163,3 +166,54 @@ def test_a_machine_without_its_files_ends(runtime: Runtime) -> None:
     keeper = runtime.run("pod", "sleep 1000", SANDBOX)
     os.kill(child(keeper, b"virtiofsd"), signal.SIGKILL)
     assert "virtiofsd, which has its files, is gone" in why_it_ended(runtime, "pod")
+
+
+def test_files_by_9p_where_there_is_no_virtiofsd(runtime: Runtime) -> None:
+    """Containers that come later, and their volumes, are seen; what is made has its owner and mode; and
+    QEMU, which has rights over these files, has no other in sight."""
+    runtime.settings.write_text('share = "9p"\n')
+    keeper = runtime.run("pod", "sleep 1000", SANDBOX)
+    qemu = child(keeper, b"-kernel")
+    seen = {path.name for path in Path(f"/proc/{qemu}/root").iterdir()}
+    system = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt"}
+    assert seen - system == {"etc", "dev", "proc", "old", "share"}
+    assert not list(Path(f"/proc/{qemu}/root/old").iterdir())
+    assert not Path(f"/proc/{qemu}/root/proc/sysrq-trigger").exists()
+    volume = runtime.directory / "volume"
+    volume.mkdir(mode=0o755)
+    (volume / "from-host").write_text("host\n")
+    os.chown(volume, 1000, 1000)
+    words = (
+        "cat /volume/from-host; cd /volume; umask 027; echo made > file; chown 1000:1001 file; ln -s file link; "
+        "rm from-host; stat -c '%u %g %a' file; "
+        "grep -c '^podwright /.* 9p ' /proc/mounts"
+    )
+    bundle = runtime.bundle("one", words, CONTAINER)
+    document = json.loads((bundle / "config.json").read_bytes())
+    document["mounts"].append(
+        {"destination": "/volume", "type": "bind", "source": str(volume), "options": ["rbind", "rw"]}
+    )
+    document["process"]["capabilities"] = {
+        kind: ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"] for kind in ("bounding", "effective", "permitted")
+    }
+    (bundle / "config.json").write_text(json.dumps(document))
+    assert runtime.create_from(bundle).wait(TIMEOUT_S) == 0, runtime.output("one")
+    assert runtime.call("start", "one").returncode == 0
+    until(lambda: runtime.status("one") == "stopped")
+    assert runtime.output("one").splitlines() == ["host", "1000 1001 640", "2"]
+    made = (volume / "file").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (1000, 1001, 0o640)
+    assert (volume / "link").readlink() == Path("file")
+    assert not (volume / "from-host").exists()
+
+
+def test_virtiofs_without_virtiofsd_says_what_to_install(runtime: Runtime) -> None:
+    runtime.settings.write_text('share = "virtiofs"\nqemu = "/usr/bin/qemu-system-x86_64"\n')
+    hidden = " && ".join(f"mount --bind /dev/null {path}" for path in ("/usr/lib/qemu/virtiofsd",))
+    argv = f"{hidden} && exec {PROGRAM} --root {runtime.state} --config {runtime.settings} create --bundle $0 pod"
+    bundle = runtime.bundle("pod", "true", SANDBOX)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", argv, bundle], capture_output=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == 1
+    assert b"share is virtiofs, and virtiofsd is missing: install virtiofsd" in done.stderr

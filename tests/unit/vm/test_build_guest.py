@@ -10,6 +10,7 @@ import pytest
 from podwright.base.errors import InvalidArgument, NotFound
 from podwright.linux.process import run
 from podwright.vm.build_guest import OPTIONAL_MODULES, REQUIRED_MODULES, GuestSettings, guest
+from podwright.vm.sharing import MODULES, NINE_P, VIRTIOFS
 from tests.unit.vm.test_guest_kernel import VERSION, image, modules
 
 SIZE_LIMIT_BYTES = 24 << 20
@@ -18,7 +19,7 @@ SIZE_LIMIT_BYTES = 24 << 20
 @pytest.fixture
 def settings(tmp_path: Path) -> GuestSettings:
     directory = modules(tmp_path / "modules") / VERSION
-    names = REQUIRED_MODULES + OPTIONAL_MODULES
+    names = REQUIRED_MODULES + OPTIONAL_MODULES + MODULES[VIRTIOFS]
     (directory / "modules.dep").write_text("".join(f"{name}.ko:\n" for name in names))
     for name in names:
         (directory / f"{name}.ko").write_bytes(name.encode())
@@ -62,3 +63,17 @@ def test_what_is_missing_is_named(settings: GuestSettings, tmp_path: Path) -> No
     with pytest.raises(InvalidArgument, match=r"can't run the guest's agent: Python 3.11 or newer is needed"):
         guest(dataclasses.replace(settings, python=Path("/bin/false")))
     assert not list(tmp_path.glob("guest/initrd-*"))
+
+
+def test_another_way_to_the_files_is_another_file_system(settings: GuestSettings) -> None:
+    """It needs modules of its own; a kernel without them is told apart, with the ways out."""
+    by_9p = dataclasses.replace(settings, share=NINE_P)
+    with pytest.raises(NotFound, match=r"no module 9p, .*install virtiofsd .*linux-image-amd64"):
+        guest(by_9p)
+    assert settings.kernel_modules is not None
+    with (settings.kernel_modules / "modules.dep").open("a") as file:
+        for name in MODULES[NINE_P]:
+            file.write(f"{name}.ko:\n")
+            (settings.kernel_modules / f"{name}.ko").write_bytes(name.encode())
+    assert b"9pnet_virtio.ko" in guest(by_9p).initrd.read_bytes()
+    assert b"9pnet_virtio.ko" not in guest(settings).initrd.read_bytes()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
+from pathlib import Path
 
 from podwright.vm import jail, qemu
 
@@ -46,3 +48,19 @@ def test_each_machine_has_a_user_of_its_own() -> None:
     for word in ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups", "--net"):
         assert word in one
     assert one[-3:] == ["--pdeathsig", "KILL", "qemu"]
+
+
+def test_files_that_qemu_serves_itself_are_all_that_it_sees() -> None:
+    """Its rights over files are worth nothing elsewhere: it has a root of its own, and no others."""
+    by_9p = dataclasses.replace(hardware("tcg"), share=jail.SHARE)
+    assert 14 not in by_9p.descriptors()
+    words = qemu.arguments(by_9p)
+    assert "local,id=share,path=/share,security_model=passthrough,multidevs=remap" in words
+    assert "virtio-9p-device,fsdev=share,mount_tag=podwright" in words
+    assert words[words.index("-append") + 1].endswith("podwright.share=9p")
+    jailed = jail.jailed_with_share(["qemu"], keeper=7, kvm=False, root=Path("/r"), share=Path("/s"))
+    assert "pivot_root" in jailed[jailed.index("-c") + 1]
+    assert jailed[jailed.index("-c") + 3 : jailed.index("setpriv")] == ["/r", "/s", "/dev/null /dev/urandom"]
+    rights = next(word for word in jailed if word.startswith("--bounding-set="))
+    assert rights.startswith("--bounding-set=-all,+chown,")
+    assert not {"+sys_admin", "+sys_ptrace", "+sys_chroot", "+setuid"} & set(rights.partition("=")[2].split(","))

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwright.base.errors import FailedPrecondition
-from podwright.vm import virtiofsd
+from podwright.vm import sharing, virtiofsd
 
 
 def test_the_one_in_c_takes_options_after_o() -> None:
@@ -24,8 +23,12 @@ def test_the_one_in_rust_has_an_option_each() -> None:
     ]  # fmt: skip
 
 
-def test_none_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_one_files_are_shared_by_9p(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "virtiofsd"
+    program.touch(mode=0o755)
     monkeypatch.setattr(virtiofsd, "_PROGRAMS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert sharing.choose("auto") == "virtiofs"
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(FailedPrecondition, match="need virtiofsd: install it"):
-        virtiofsd.find_virtiofsd()
+    assert sharing.choose("auto") == "9p"
+    assert sharing.choose("virtiofs") == "virtiofs"

@@ -19,8 +19,8 @@ from podwright.base.errors import InvalidArgument, NotFound
 
 _BOOT = Path("/boot")
 _MODULES = (Path("/lib/modules"), Path("/usr/lib/modules"))
-_REMEDY = "install the package linux-image-cloud-amd64, or name a kernel and the directory of its modules"
-"""Where the caller knows no better one."""
+REMEDY = "install the package linux-image-cloud-amd64, or name a kernel and the directory of its modules"
+"""Where there is none; for callers that know no better one."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,12 @@ class Kernel:
         return {_module_name(line) for line in _lines(self.modules / "modules.builtin")}
 
     def has(self, name: str) -> bool:
-        """Whether it has a module, as a file or built in."""
-        return name in self._paths or name in self._builtin
+        """Whether it has a module, as a file or built in. Every machine's start asks: the lists aren't taken apart."""
+        spellings = {f"{before}{word}.ko" for word in (name, name.replace("_", "-")) for before in "/\n"}
+        lists = ("\n" + _text(self.modules / file) for file in ("modules.dep", "modules.builtin"))
+        return any(spelling in text for text in lists for spelling in spellings)
 
-    def load_order(self, required: list[str], optional: list[str], remedy: str = _REMEDY) -> list[Path]:
+    def load_order(self, required: list[str], optional: list[str], remedy: str = REMEDY) -> list[Path]:
         """The modules' files, each after those it needs; what is built into the kernel is left out.
 
         Raises NotFound, with the remedy, for a required one that the kernel doesn't have.
@@ -58,7 +60,7 @@ class Kernel:
         for name in required + optional:
             if (path := self._paths.get(name)) is not None:
                 order.update(dict.fromkeys([*reversed(self._needs[path]), path]))
-            elif name in required and not self.has(name):
+            elif name in required and name not in self._builtin:
                 raise NotFound(f"the kernel {self.version} has no module {name}, which virtual machines need: {remedy}")
         return [self.modules / path for path in order]
 
@@ -75,7 +77,7 @@ class Kernel:
 
 
 def find_kernel(
-    image: Path | None = None, modules: Path | None = None, required: Sequence[str] = (), remedy: str = _REMEDY
+    image: Path | None = None, modules: Path | None = None, required: Sequence[str] = (), remedy: str = REMEDY
 ) -> Kernel:
     """The kernel that is named, or the newest in /boot that has the modules `required`. `modules`: the directory of the
     named one's, named after its version.
@@ -103,7 +105,7 @@ def _kernel(image: Path, modules: Path | None) -> Kernel:
         if (directory / "modules.dep").is_file():
             return Kernel(version, image, directory)
     places = ", ".join(str(path) for path in candidates)
-    raise NotFound(f"the modules of the kernel {version} ({image}) are not in {places}: {_REMEDY}")
+    raise NotFound(f"the modules of the kernel {version} ({image}) are not in {places}: {REMEDY}")
 
 
 def version_of(image: Path) -> str:
@@ -132,10 +134,15 @@ def _dependencies(path: Path) -> dict[str, list[str]]:
 
 
 def _lines(path: Path) -> list[str]:
+    return _text(path).splitlines()
+
+
+def _text(path: Path) -> str:
+    """Empty: it is not there."""
     try:
-        return path.read_text().splitlines()
+        return path.read_text()
     except FileNotFoundError:
-        return []
+        return ""
 
 
 def _module_name(path: str) -> str:

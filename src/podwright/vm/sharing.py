@@ -6,6 +6,7 @@ every QEMU, but not in every kernel. qemu-system-x86_64(1), `-fsdev local`; kern
 
 from __future__ import annotations
 
+from podwright.vm.guest_kernel import REMEDY
 from podwright.vm.virtiofsd import find_virtiofsd
 
 VIRTIOFS, NINE_P = "virtiofs", "9p"
@@ -14,7 +15,7 @@ MODULES = {VIRTIOFS: ["virtiofs"], NINE_P: ["9p", "9pnet_virtio"]}
 
 INSTALL_VIRTIOFSD = "install virtiofsd (Debian 12: qemu-system-common; 13: virtiofsd)"
 REMEDIES = {
-    VIRTIOFS: "install the package linux-image-cloud-amd64, or name a kernel and the directory of its modules",
+    VIRTIOFS: REMEDY,
     NINE_P: (
         f"{INSTALL_VIRTIOFSD}, or a kernel with 9p, which the cloud kernel has not (Debian: linux-image-amd64), "
         "or name such a kernel and the directory of its modules"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from podwright.vm.virtiofsd import find_virtiofsd
 from tests.support import names
 from tests.support.rootfs import busybox_rootfs
 
@@ -169,8 +170,8 @@ def test_a_machine_without_its_files_ends(runtime: Runtime) -> None:
 
 
 def test_files_by_9p_where_there_is_no_virtiofsd(runtime: Runtime) -> None:
-    """Containers that come later, and their volumes, are seen; what is made has its owner and mode; and
-    QEMU, which has rights over these files, has no other in sight."""
+    """Containers that come later, and their volumes, are seen; what is made has its owner and mode; and QEMU,
+    which has rights over these files, has no other in sight."""
     runtime.settings.write_text('share = "9p"\n')
     keeper = runtime.run("pod", "sleep 1000", SANDBOX)
     qemu = child(keeper, b"-kernel")
@@ -185,8 +186,7 @@ def test_files_by_9p_where_there_is_no_virtiofsd(runtime: Runtime) -> None:
     os.chown(volume, 1000, 1000)
     words = (
         "cat /volume/from-host; cd /volume; umask 027; echo made > file; chown 1000:1001 file; ln -s file link; "
-        "rm from-host; stat -c '%u %g %a' file; "
-        "grep -c '^podwright /.* 9p ' /proc/mounts"
+        "rm from-host; stat -c '%u %g %a' file; grep -c '^podwright /.* 9p ' /proc/mounts"
     )
     bundle = runtime.bundle("one", words, CONTAINER)
     document = json.loads((bundle / "config.json").read_bytes())
@@ -208,8 +208,8 @@ def test_files_by_9p_where_there_is_no_virtiofsd(runtime: Runtime) -> None:
 
 
 def test_virtiofs_without_virtiofsd_says_what_to_install(runtime: Runtime) -> None:
-    runtime.settings.write_text('share = "virtiofs"\nqemu = "/usr/bin/qemu-system-x86_64"\n')
-    hidden = " && ".join(f"mount --bind /dev/null {path}" for path in ("/usr/lib/qemu/virtiofsd",))
+    runtime.settings.write_text('share = "virtiofs"\n')
+    hidden = f"mount --bind /dev/null {find_virtiofsd()}"
     argv = f"{hidden} && exec {PROGRAM} --root {runtime.state} --config {runtime.settings} create --bundle $0 pod"
     bundle = runtime.bundle("pod", "true", SANDBOX)
     done = subprocess.run(
